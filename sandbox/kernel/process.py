@@ -1,0 +1,151 @@
+"""A process: what the threads of one thread group share, and its place in the family.
+
+A `Process` lives from fork until its parent has waited for it (then its pid is free again). While it has threads it
+runs; afterwards it is a zombie that keeps `wait_status`. Address space, files and directories are referenced by each
+task, because clone(2) can share them in any combination.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.abi import flags
+from sandbox.kernel.signals import PendingSignals, SignalActions
+from sandbox.wait import WaitQueue
+
+if TYPE_CHECKING:
+    from sandbox.kernel.linux import LinuxMachine
+    from sandbox.kernel.task import Task
+
+UNLIMITED = flags.RLIM_INFINITY
+
+
+class Limits:
+    """The sixteen resource limits as (soft, hard) pairs; a forked child gets a copy."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, tasks: int = 1024, files: int = 4096) -> None:
+        self._pairs: list[tuple[int, int]] = [(UNLIMITED, UNLIMITED)] * 16
+        self._pairs[flags.RLIMIT_STACK] = (8 << 20, UNLIMITED)
+        self._pairs[flags.RLIMIT_CORE] = (0, UNLIMITED)
+        self._pairs[flags.RLIMIT_NPROC] = (tasks, tasks)
+        self._pairs[flags.RLIMIT_NOFILE] = (min(1024, files), files)
+        self._pairs[flags.RLIMIT_MEMLOCK] = (8 << 20, 8 << 20)
+        self._pairs[flags.RLIMIT_SIGPENDING] = (1024, 1024)
+        self._pairs[flags.RLIMIT_MSGQUEUE] = (819200, 819200)
+        self._pairs[flags.RLIMIT_NICE] = (0, 0)
+        self._pairs[flags.RLIMIT_RTPRIO] = (0, 0)
+
+    def __getitem__(self, resource: int) -> tuple[int, int]:
+        return self._pairs[resource]
+
+    def __setitem__(self, resource: int, pair: tuple[int, int]) -> None:
+        self._pairs[resource] = pair
+
+    def soft(self, resource: int) -> int:
+        return self._pairs[resource][0]
+
+    def copy(self) -> Limits:
+        other = Limits.__new__(Limits)
+        other._pairs = list(self._pairs)
+        return other
+
+
+class Usage:
+    """Resource use, in nanoseconds and counts (getrusage(2))."""
+
+    __slots__ = ("involuntary", "major", "minor", "peak", "system", "user", "voluntary")
+
+    def __init__(self) -> None:
+        self.user = self.system = 0
+        self.minor = self.major = 0
+        self.voluntary = self.involuntary = 0
+        self.peak = 0  # resident frames
+
+    def add(self, other: Usage) -> None:
+        self.user += other.user
+        self.system += other.system
+        self.minor += other.minor
+        self.major += other.major
+        self.voluntary += other.voluntary
+        self.involuntary += other.involuntary
+        self.peak = max(self.peak, other.peak)
+
+
+class Process:
+    """Created by the kernel only; `threads` maps tid to task, the leader's tid being the pid."""
+
+    def __init__(self, kernel: LinuxMachine, pid: int, parent: Process | None) -> None:
+        self.kernel = kernel
+        self.pid = pid
+        self.parent = parent
+        self.children: dict[int, Process] = {}
+        self.threads: dict[int, Task] = {}
+        self.group = parent.group if parent is not None else pid  # process group id
+        self.session = parent.session if parent is not None else pid
+        self.terminal: object | None = parent.terminal if parent is not None else None  # the controlling terminal
+        self.actions = SignalActions()
+        self.pending = PendingSignals()
+        self.signal_arrival = WaitQueue()  # sigtimedwait and signalfd sleep here
+        self.limits = parent.limits.copy() if parent is not None else Limits()
+        self.usage = Usage()  # of threads that have ended
+        self.children_usage = Usage()  # of children that were waited for
+        self.exit_signal = 17  # SIGCHLD; what the parent is sent when this process ends
+        self.child_change = WaitQueue()  # wait4 and waitid of any thread of this process sleep here
+        self.ended = WaitQueue()  # pidfd polls sleep here
+        self.wait_status: int | None = None  # the status word of wait(2), once it is a zombie
+        self.exiting: int | None = None  # the status word that exit_group or a fatal signal has decided on
+        self.stop_signal = 0  # not 0 while stopped by job control
+        self.stop_reported = True
+        self.continue_reported = True
+        self.executed = False  # has called execve since fork (setpgid(2) wants to know)
+        self.subreaper = False
+        self.nice = parent.nice if parent is not None else 0
+        self.started = kernel.clock.monotonic()
+        self.executable = parent.executable if parent is not None else b""
+        self.arguments: tuple[int, int] = (0, 0)  # where /proc/PID/cmdline is in memory
+        self.environment: tuple[int, int] = (0, 0)
+        self.auxiliary = b""
+        self.interval_timers: dict[int, object] = {}
+        self.timers: dict[int, object] = {}
+        self.dumpable = 1
+        self.death_signal = 0  # PR_SET_PDEATHSIG
+        self.keep_capabilities = False
+        self.no_new_privileges = False
+
+    @property
+    def leader(self) -> Task | None:
+        return self.threads.get(self.pid)
+
+    @property
+    def alive(self) -> bool:
+        return self.wait_status is None
+
+    def discard_pending(self, mask: int) -> None:
+        self.pending.discard(mask)
+        for task in self.threads.values():
+            task.signals.pending.discard(mask)
+
+    def stop(self, number: int) -> None:
+        """Job control: every thread stops before its next instruction."""
+        self.stop_signal = number
+        self.stop_reported = False
+        self.continue_reported = True
+        for task in self.threads.values():
+            if task.state == "ready":
+                task.state = "stopped"
+        self.kernel.report_child_change(self)
+
+    def resume(self, report: bool = True) -> None:
+        """SIGCONT (or SIGKILL, which must be able to run)."""
+        if not self.stop_signal:
+            return
+        self.stop_signal = 0
+        self.stop_reported = True
+        for task in self.threads.values():
+            if task.state == "stopped":
+                self.kernel.make_ready(task)
+        if report:
+            self.continue_reported = False
+            self.kernel.report_child_change(self)
