@@ -1,0 +1,32 @@
+"""CPU cores: the only door to Unicorn.
+
+engine.py     Engine: run(context, space, budget) -> Stop
+context.py    the registers of a task, parked or live
+stop.py       why a run ended
+isa/          one file per instruction set: registers, syscall convention, traps
+_engine.c     the inner loop (TLB fill, budget, syscall capture), loaded by native.py
+twin.py       the same in Python
+layout.py     the structures that all of them and sandbox.memory share
+library.py    Unicorn's functions;  privilege.py  how user mode is entered
+"""
+
+from sandbox.engine.context import Context
+from sandbox.engine.engine import Bus, Engine
+from sandbox.engine.isa import ISAS, Access, Isa, Trap, isa_named
+from sandbox.engine.native import accelerator, engine_kind
+from sandbox.engine.stop import Stop, StopReason
+
+__all__ = [
+    "ISAS",
+    "Access",
+    "Bus",
+    "Context",
+    "Engine",
+    "Isa",
+    "Stop",
+    "StopReason",
+    "Trap",
+    "accelerator",
+    "engine_kind",
+    "isa_named",
+]

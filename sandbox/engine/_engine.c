@@ -1,0 +1,818 @@
+/* The accelerator: the inner loop of an Engine, in plain C without Python.h.
+
+   It is the hardware half of the machine: the soft MMU (TLB fill from the page table, demand zero, copy on write, the
+   writable-or-executable rule), the instruction budget, the capture of syscall registers, the switch of register
+   contexts, and the free-running ticker. It is loaded with ctypes (native.py), which hands over the addresses of
+   Unicorn's functions, so that neither Unicorn's headers nor its library are needed to build it.
+
+   twin.py does the same in Python; memory/frames.py and memory/table.py read and write the same structures. layout.py
+   describes them for both; sandbox_layout() lets it check that the two agree. Rules: no allocation on a guest's request
+   beyond the pool, no loop that is longer than a page table leaf, nothing here trusts a guest's register.
+
+   Who may touch what: an engine, its contexts and the table it runs belong to one thread while it runs. The pool is
+   shared by all threads; its lock guards reference counts, free lists and accounts. */
+
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define PAGE 4096u
+#define LEAF_ENTRIES 512u
+
+/* Page table entry: flags below, frame number from bit 12 on. Access bits are (PROT_* << 1). */
+enum { PRESENT = 1, READ = 2, WRITE = 4, EXECUTE = 8, COPY = 16, ZERO = 32, CLEAN = 64, ACCESSED = 128, SHARED = 256, DEVICE = 512 };
+/* Frame state: what any engine's TLB or translation cache may hold of it. A frame is filled writable or executable,
+   never both, because a store through a writable entry that is older than a translation is not seen by Unicorn. One
+   that flips too often (code and data in one page) becomes MIXED: always filled with both, which keeps its stores on
+   Unicorn's slow path, where they are seen; each fill takes it away from the other engines by a new generation. */
+enum { IDLE = 0, WRITABLE = 1, EXECUTABLE = 2, MIXED = 3 };
+enum { FLIPS_UNTIL_MIXED = 4 };
+/* Why a run stopped. */
+enum { STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR, STOP_FLIP };
+enum { OOM_NONE, OOM_VM, OOM_POOL };
+
+/* Unicorn's constants that are used here (unicorn.h, 2.1.4). */
+enum { UC_MEM_READ = 16, UC_MEM_WRITE = 17, UC_MEM_FETCH = 18, UC_ERR_INSN_INVALID = 10, UC_ERR_EXCEPTION = 21 };
+#define CTL_WRITE_0(type) ((type) | (0 << 26) | (1 << 30))
+#define CTL_WRITE_2(type) ((type) | (2 << 26) | (1 << 30))
+enum { CTL_REMOVE_CACHE = 9, CTL_TLB_FLUSH = 11 };
+
+struct account {
+    int64_t used, peak, limit, reserved;
+};
+
+struct pool {
+    uint8_t *base;
+    uint64_t frames;
+    uint32_t *references, *generation, *owner;
+    uint8_t *state, *flip_count;
+    uint32_t *zeroed, *dirty; /* stacks of free frames: known to be zero, or to be zeroed when handed out */
+    uint64_t zeroed_count, dirty_count, next;
+    struct account *accounts;
+    int64_t used, peak;
+    uint64_t code_epoch; /* the host wrote to executable frames: engines flush */
+    int64_t lock;
+};
+
+struct slot {
+    uint64_t key, leaf; /* key: (address >> 21) + 1, 0 when empty */
+};
+
+struct table {
+    uint64_t identity, epoch; /* epoch grows when an entry shrinks: engines flush */
+    uint64_t mask;            /* slots - 1 */
+    struct slot *slots;
+    uint64_t account;
+    uint64_t end; /* the first address a guest cannot have */
+};
+
+struct constant {
+    uint64_t valid, value, count;
+};
+
+struct engine;
+struct context {
+    void *saved;           /* uc_context */
+    struct engine *engine; /* where the registers live now, NULL when parked in `saved` */
+    uint64_t has_result, result;
+    uint64_t resume; /* PC of a data fault whose block has been charged already */
+    struct constant *constants;
+    uint64_t constants_count;
+};
+
+struct functions {
+    int (*emu_start)(void *, uint64_t, uint64_t, uint64_t, size_t);
+    int (*emu_stop)(void *);
+    int (*reg_read)(void *, int, void *);
+    int (*reg_write)(void *, int, const void *);
+    int (*reg_read_batch)(void *, const int *, void **, int);
+    int (*context_save)(void *, void *);
+    int (*context_restore)(void *, void *);
+    int (*ctl)(void *, int, ...);
+};
+
+struct engine {
+    /* the report of the last run; Python reads it as 16 words */
+    uint64_t reason, number, arguments[6], address, access, out_of_memory, vector, error, work, pc, flips;
+    /* what it is made of */
+    void *uc;
+    struct functions *call;
+    struct pool *pool;
+    uint32_t *seen; /* per frame: generation + 1 of the translations this engine may hold */
+    struct table *table;
+    struct context *live;
+    int64_t left;
+    uint64_t skip, exact, privileged, thumb, sysret;
+    uint64_t loaded_identity, loaded_epoch, loaded_code_epoch;
+    uint64_t fills, fills_since_flush, flushes;
+    uint64_t scratch, scratch_on; /* identity fill for set-up and for dropping translations */
+    uint64_t flip_frame, flip_need;
+    int64_t syscall_vector; /* interrupt number that means a syscall, -1: none */
+    int64_t number_register, result_register, pc_register, flags_register;
+    int64_t argument_registers[6];
+    int64_t sysret_registers[2];
+    uint64_t word_mask;
+    int64_t deadline; /* free-running: CLOCK_MONOTONIC ns, 0 when not running */
+    uint64_t running, stops_sent, faults_resolved;
+    uint64_t scratch_address;
+};
+
+EXPORT size_t sandbox_layout(int what)
+{
+    switch (what) {
+    case 0: return sizeof(struct account);
+    case 1: return sizeof(struct pool);
+    case 2: return sizeof(struct table);
+    case 3: return sizeof(struct context);
+    case 4: return sizeof(struct engine);
+    case 5: return sizeof(struct functions);
+    case 6: return sizeof(struct constant);
+    default: return 0;
+    }
+}
+
+/* ---- pool ---------------------------------------------------------------------------------------------------- */
+
+static void pool_lock(struct pool *p)
+{
+    while (__atomic_exchange_n(&p->lock, 1, __ATOMIC_ACQUIRE))
+        while (__atomic_load_n(&p->lock, __ATOMIC_RELAXED)) {
+#if defined(__x86_64__) || defined(__i386__)
+            __builtin_ia32_pause();
+#endif
+        }
+}
+
+static void pool_unlock(struct pool *p) { __atomic_store_n(&p->lock, 0, __ATOMIC_RELEASE); }
+
+/* Frame number, or -1 when the account, -2 when the pool is exhausted. `zero`: the caller will not overwrite it all. */
+static int64_t allocate_locked(struct pool *p, uint64_t owner, bool zero)
+{
+    struct account *a = &p->accounts[owner];
+    uint32_t frame;
+    if (a->used >= a->limit)
+        return -1;
+    if (!zero && p->dirty_count)
+        frame = p->dirty[--p->dirty_count];
+    else if (p->zeroed_count)
+        frame = p->zeroed[--p->zeroed_count];
+    else if (p->next < p->frames)
+        frame = (uint32_t)p->next++;
+    else if (p->dirty_count) {
+        frame = p->dirty[--p->dirty_count];
+        memset(p->base + (uint64_t)frame * PAGE, 0, PAGE);
+    } else
+        return -2;
+    p->references[frame] = 1;
+    p->owner[frame] = (uint32_t)owner;
+    if (++a->used > a->peak)
+        a->peak = a->used;
+    if (++p->used > p->peak)
+        p->peak = p->used;
+    return frame;
+}
+
+EXPORT int64_t sandbox_allocate(struct pool *p, uint64_t owner)
+{
+    pool_lock(p);
+    int64_t frame = allocate_locked(p, owner, true);
+    pool_unlock(p);
+    return frame;
+}
+
+EXPORT void sandbox_retain(struct pool *p, uint64_t frame)
+{
+    pool_lock(p);
+    p->references[frame]++;
+    pool_unlock(p);
+}
+
+static void release_locked(struct pool *p, uint64_t frame)
+{
+    if (--p->references[frame])
+        return;
+    if (p->state[frame] >= EXECUTABLE)
+        p->generation[frame]++; /* engines drop what they translated from it before they run it again */
+    p->state[frame] = IDLE;
+    p->flip_count[frame] = 0;
+    p->accounts[p->owner[frame]].used--;
+    p->used--;
+    p->dirty[p->dirty_count++] = (uint32_t)frame;
+}
+
+EXPORT uint64_t sandbox_release(struct pool *p, uint64_t frame)
+{
+    pool_lock(p);
+    release_locked(p, frame);
+    uint64_t left = p->references[frame];
+    pool_unlock(p);
+    return left;
+}
+
+/* Release the frames of entries [first, first + count) of a leaf and clear the entries. */
+EXPORT void sandbox_clear_entries(struct pool *p, uint64_t leaf, uint64_t first, uint64_t count)
+{
+    uint64_t *entry = (uint64_t *)(p->base + leaf * PAGE) + first;
+    pool_lock(p);
+    for (; count; count--, entry++) {
+        if ((*entry & PRESENT) && !(*entry & DEVICE))
+            release_locked(p, *entry >> 12);
+        *entry = 0;
+    }
+    pool_unlock(p);
+}
+
+/* Drop one reference to a leaf; with the last one go its frames. */
+EXPORT void sandbox_release_leaf(struct pool *p, uint64_t leaf)
+{
+    uint64_t *entry = (uint64_t *)(p->base + leaf * PAGE);
+    pool_lock(p);
+    if (p->references[leaf] == 1)
+        for (unsigned i = 0; i < LEAF_ENTRIES; i++)
+            if ((entry[i] & PRESENT) && !(entry[i] & DEVICE))
+                release_locked(p, entry[i] >> 12);
+    release_locked(p, leaf);
+    pool_unlock(p);
+}
+
+/* A private copy of a shared leaf: each frame gains a reference. Frame of the copy, or -1, -2. */
+EXPORT int64_t sandbox_copy_leaf(struct pool *p, uint64_t leaf, uint64_t owner)
+{
+    pool_lock(p);
+    int64_t copy = allocate_locked(p, owner, false);
+    if (copy >= 0) {
+        uint64_t *entry = (uint64_t *)(p->base + (uint64_t)copy * PAGE);
+        memcpy(entry, p->base + leaf * PAGE, PAGE);
+        for (unsigned i = 0; i < LEAF_ENTRIES; i++)
+            if ((entry[i] & PRESENT) && !(entry[i] & DEVICE))
+                p->references[entry[i] >> 12]++;
+        release_locked(p, leaf);
+    }
+    pool_unlock(p);
+    return copy;
+}
+
+/* Mark every private writable entry of a leaf copy-on-write, and share the leaf once more. */
+EXPORT void sandbox_share_leaf(struct pool *p, uint64_t leaf)
+{
+    uint64_t *entry = (uint64_t *)(p->base + leaf * PAGE);
+    pool_lock(p);
+    for (unsigned i = 0; i < LEAF_ENTRIES; i++)
+        if ((entry[i] & PRESENT) && !(entry[i] & (SHARED | DEVICE)))
+            entry[i] |= COPY;
+    p->references[leaf]++;
+    pool_unlock(p);
+}
+
+/* Give entries [first, first + count) of a leaf other access bits; those not present yet are forgotten. */
+EXPORT void sandbox_protect_entries(struct pool *p, uint64_t leaf, uint64_t first, uint64_t count, uint64_t access)
+{
+    uint64_t *entry = (uint64_t *)(p->base + leaf * PAGE) + first;
+    for (; count; count--, entry++)
+        *entry = *entry & PRESENT ? (*entry & ~(uint64_t)(READ | WRITE | EXECUTE)) | access : 0;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Give the free frames that may hold old bytes back to the host, which returns them as zeros. How many went. */
+EXPORT uint64_t sandbox_trim(struct pool *p)
+{
+    pool_lock(p);
+    uint64_t count = p->dirty_count;
+    qsort(p->dirty, count, sizeof *p->dirty, ascending);
+    for (uint64_t i = 0, j; i < count; i = j) {
+        for (j = i + 1; j < count && p->dirty[j] == p->dirty[j - 1] + 1; j++) {
+        }
+        madvise(p->base + (uint64_t)p->dirty[i] * PAGE, (j - i) * PAGE, MADV_DONTNEED);
+    }
+    for (uint64_t i = 0; i < count; i++)
+        p->zeroed[p->zeroed_count + i] = p->dirty[count - 1 - i]; /* the lowest are used again first */
+    p->zeroed_count += count;
+    p->dirty_count = 0;
+    pool_unlock(p);
+    return count;
+}
+
+/* ---- soft MMU ------------------------------------------------------------------------------------------------ */
+
+static uint64_t *find_entry(struct engine *e, uint64_t address, uint64_t *leaf)
+{
+    struct table *t = e->table;
+    uint64_t key = (address >> 21) + 1, i = (key * 0x9e3779b97f4a7c15ull >> 32) & t->mask;
+    for (;; i = (i + 1) & t->mask) {
+        if (t->slots[i].key == key) {
+            *leaf = t->slots[i].leaf;
+            return (uint64_t *)(e->pool->base + *leaf * PAGE) + (address >> 12 & (LEAF_ENTRIES - 1));
+        }
+        if (!t->slots[i].key)
+            return NULL;
+    }
+}
+
+struct tlb_entry {
+    uint64_t paddr;
+    int perms;
+};
+
+static bool fault(struct engine *e, uint64_t address, uint64_t need, uint64_t oom)
+{
+    e->reason = STOP_FAULT;
+    e->address = address;
+    e->access = need >> 1;
+    e->out_of_memory = oom;
+    return false;
+}
+
+static bool flip(struct engine *e, uint64_t frame, uint64_t need)
+{
+    e->reason = STOP_FLIP;
+    e->flip_frame = frame;
+    e->flip_need = need;
+    e->flips++;
+    return false;
+}
+
+/* The whole of copy on write and demand zero; the leaf is private to this table. 0: done, else an OOM_* value. */
+static uint64_t materialise(struct engine *e, uint64_t *entry, uint64_t need)
+{
+    struct pool *p = e->pool;
+    uint64_t value = *entry, oom = 0;
+    int64_t frame;
+    pool_lock(p);
+    if (!(value & PRESENT)) {
+        frame = allocate_locked(p, e->table->account, true);
+        if (frame >= 0)
+            *entry = ((uint64_t)frame << 12) | (value & 0xfff & ~(uint64_t)ZERO) | PRESENT;
+    } else if (p->references[value >> 12] == 1) {
+        frame = (int64_t)(value >> 12);
+        *entry = value & ~(uint64_t)(COPY | CLEAN);
+    } else {
+        frame = allocate_locked(p, e->table->account, false);
+        if (frame >= 0) {
+            memcpy(p->base + (uint64_t)frame * PAGE, p->base + (value >> 12) * PAGE, PAGE);
+            release_locked(p, value >> 12);
+            *entry = ((uint64_t)frame << 12) | (value & 0xfff & ~(uint64_t)(COPY | CLEAN));
+        }
+    }
+    pool_unlock(p);
+    (void)need;
+    if (frame < 0)
+        oom = frame == -1 ? OOM_VM : OOM_POOL;
+    return oom;
+}
+
+static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result, void *data)
+{
+    struct engine *e = data;
+    struct pool *p = e->pool;
+    (void)uc;
+    if (e->scratch_on) {
+        result->paddr = e->scratch;
+        result->perms = 7;
+        return true;
+    }
+    uint64_t need = type == UC_MEM_READ ? READ : type == UC_MEM_WRITE ? WRITE : EXECUTE, leaf = 0;
+    address &= ~(uint64_t)(PAGE - 1);
+    if (address >= e->table->end)
+        return fault(e, address, need, OOM_NONE);
+    uint64_t *entry = find_entry(e, address, &leaf);
+    if (!entry || !(*entry & need))
+        return fault(e, address, need, OOM_NONE);
+    e->fills++;
+    e->fills_since_flush++;
+    uint64_t value = *entry;
+    if (value & DEVICE) {
+        result->paddr = value & ~(uint64_t)0xfff;
+        result->perms = 3;
+        return true;
+    }
+    bool private_leaf = p->references[leaf] == 1;
+    if (!(value & PRESENT) || (need == WRITE && (value & COPY))) {
+        if (!private_leaf || !(value & (PRESENT | ZERO)))
+            return fault(e, address, need, OOM_NONE); /* Python gives the table a leaf of its own, or the page its bytes */
+        uint64_t oom = materialise(e, entry, need);
+        if (oom)
+            return fault(e, address, need, oom);
+        e->faults_resolved++;
+        value = *entry;
+    }
+    if (!(value & ACCESSED) && private_leaf)
+        *entry = value |= ACCESSED;
+    uint64_t frame = value >> 12;
+    uint8_t state = p->state[frame];
+    uint32_t current = p->generation[frame] + 1, seen = e->seen[frame];
+    bool writable = (value & WRITE) && !(value & COPY) && private_leaf;
+    int perms = (value & READ ? 1 : 0);
+    result->paddr = frame * PAGE;
+    if (state == MIXED) {
+        if (seen && seen != current)
+            return flip(e, frame, need);
+        if (writable)
+            current = ++p->generation[frame] + 1;
+        e->seen[frame] = current;
+        perms |= writable ? 2 | 4 : value & EXECUTE ? 4 : 0;
+    } else if (need == EXECUTE) {
+        if (state == WRITABLE || (seen && seen != current))
+            return flip(e, frame, need);
+        e->seen[frame] = current;
+        p->state[frame] = EXECUTABLE;
+        perms |= 4;
+    } else if (state == EXECUTABLE) {
+        if (need == WRITE)
+            return flip(e, frame, need);
+        perms |= (value & EXECUTE) && seen == current ? 4 : 0;
+    } else if (writable) {
+        p->state[frame] = WRITABLE;
+        perms |= 2;
+    }
+    result->perms = perms;
+    if (e->thumb) { /* facts 1.9: a fill inside an IT block must not leave its condition bits behind */
+        uint64_t flags = 0;
+        e->call->reg_read(e->uc, (int)e->flags_register, &flags);
+        if (flags & 0x0600fc00) {
+            flags &= ~(uint64_t)0x0600fc00;
+            e->call->reg_write(e->uc, (int)e->flags_register, &flags);
+        }
+    }
+    return true;
+}
+
+static void flush(struct engine *e)
+{
+    e->call->ctl(e->uc, CTL_WRITE_0(CTL_TLB_FLUSH));
+    e->fills_since_flush = 0;
+    e->flushes++;
+}
+
+/* Drop what this engine translated from a frame: a fill that maps a scratch address to it makes Unicorn find them. */
+static void drop_translations(struct engine *e, uint64_t frame)
+{
+    uint64_t scratch = e->scratch;
+    flush(e);
+    e->scratch = frame * PAGE;
+    e->scratch_on = 1;
+    e->call->ctl(e->uc, CTL_WRITE_2(CTL_REMOVE_CACHE), e->scratch_address, e->scratch_address + PAGE);
+    e->scratch_on = 0;
+    e->scratch = scratch;
+    flush(e);
+}
+
+/* A frame changes between writable and executable, or holds other code than this engine has seen. */
+static void resolve_flip(struct engine *e)
+{
+    struct pool *p = e->pool;
+    uint64_t frame = e->flip_frame;
+    uint8_t from = p->state[frame], to = from;
+    if (from == WRITABLE && e->flip_need == EXECUTE)
+        to = EXECUTABLE;
+    else if (from == EXECUTABLE && e->flip_need == WRITE)
+        to = WRITABLE;
+    if (to != from && ++p->flip_count[frame] >= FLIPS_UNTIL_MIXED)
+        to = MIXED;
+    if (from == EXECUTABLE && to != from)
+        p->generation[frame]++;
+    p->state[frame] = to;
+    if (to != WRITABLE) {
+        if (e->seen[frame] && e->seen[frame] != p->generation[frame] + 1)
+            drop_translations(e, frame);
+        e->seen[frame] = p->generation[frame] + 1;
+    }
+    flush(e);
+}
+
+/* ---- hooks --------------------------------------------------------------------------------------------------- */
+
+static void on_block(void *uc, uint64_t address, uint32_t size, void *data)
+{
+    struct engine *e = data;
+    (void)address;
+    if (e->skip) {
+        e->skip = 0; /* the rest of a block that was charged before its fault */
+        return;
+    }
+    if (e->left <= 0) {
+        e->reason = STOP_BUDGET;
+        e->call->emu_stop(uc);
+        return;
+    }
+    e->left -= size ? size : 1;
+}
+
+/* A call whose result is known (getpid and the like) is answered here, without leaving the guest's translated code. */
+static bool answer(struct engine *e)
+{
+    struct context *c = e->live;
+    uint64_t number = 0;
+    e->call->reg_read(e->uc, (int)e->number_register, &number);
+    number &= e->word_mask;
+    if (number >= c->constants_count || !c->constants[number].valid)
+        return false;
+    c->constants[number].count++;
+    e->call->reg_write(e->uc, (int)e->result_register, &c->constants[number].value);
+    return true;
+}
+
+static void on_syscall(void *uc, void *data)
+{
+    struct engine *e = data;
+    if (e->live->constants_count && answer(e))
+        return;
+    e->reason = STOP_SYSCALL;
+    e->call->emu_stop(uc);
+}
+
+static void on_interrupt(void *uc, uint32_t number, void *data)
+{
+    struct engine *e = data;
+    if ((int64_t)number == e->syscall_vector) {
+        on_syscall(uc, data);
+        return;
+    }
+    e->reason = STOP_TRAP;
+    e->vector = number;
+    e->call->emu_stop(uc);
+}
+
+EXPORT void *sandbox_callback(int which)
+{
+    switch (which) {
+    case 0: return (void *)fill;
+    case 1: return (void *)on_block;
+    case 2: return (void *)on_syscall;
+    case 3: return (void *)on_interrupt;
+    default: return NULL;
+    }
+}
+
+/* ---- ticker: ends free-running slices ------------------------------------------------------------------------ */
+
+enum { MOST_ENGINES = 1024, TICK_NANOSECONDS = 500000 };
+static struct engine *ticking[MOST_ENGINES];
+static pthread_mutex_t ticker_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t ticker_wanted = PTHREAD_COND_INITIALIZER;
+static bool ticker_started, ticker_asleep;
+
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+/* A stop that arrives before emu_start has entered is lost, so an overdue engine is told again at every tick until its
+   own thread has cleared `running`. */
+static void *tick(void *unused)
+{
+    int idle = 0;
+    (void)unused;
+    pthread_mutex_lock(&ticker_mutex);
+    for (;;) {
+        bool busy = false;
+        int64_t time = now();
+        for (int i = 0; i < MOST_ENGINES; i++) {
+            struct engine *e = ticking[i];
+            int64_t deadline;
+            if (!e || !__atomic_load_n(&e->running, __ATOMIC_ACQUIRE))
+                continue;
+            busy = true;
+            deadline = __atomic_load_n(&e->deadline, __ATOMIC_ACQUIRE);
+            if (deadline && time >= deadline) {
+                e->call->emu_stop(e->uc);
+                e->stops_sent++;
+            }
+        }
+        idle = busy ? 0 : idle + 1;
+        if (idle > 200) {
+            __atomic_store_n(&ticker_asleep, true, __ATOMIC_SEQ_CST);
+            pthread_cond_wait(&ticker_wanted, &ticker_mutex);
+            __atomic_store_n(&ticker_asleep, false, __ATOMIC_SEQ_CST);
+            idle = 0;
+        } else {
+            struct timespec pause = {0, TICK_NANOSECONDS};
+            pthread_mutex_unlock(&ticker_mutex);
+            nanosleep(&pause, NULL);
+            pthread_mutex_lock(&ticker_mutex);
+        }
+    }
+    return NULL;
+}
+
+static void ticker_fork_child(void)
+{
+    /* the thread does not exist in a forked child; nor may its mutex be held */
+    pthread_mutex_init(&ticker_mutex, NULL);
+    pthread_cond_init(&ticker_wanted, NULL);
+    ticker_started = ticker_asleep = false;
+}
+
+/* 0, or -1 when there is no place or no thread to be had. */
+EXPORT int sandbox_tick_register(struct engine *e)
+{
+    static bool fork_handler;
+    int result = -1;
+    pthread_mutex_lock(&ticker_mutex);
+    for (int i = 0; i < MOST_ENGINES && result; i++)
+        if (!ticking[i]) {
+            ticking[i] = e;
+            result = 0;
+        }
+    if (!fork_handler)
+        fork_handler = !pthread_atfork(NULL, NULL, ticker_fork_child);
+    if (!result && !ticker_started) {
+        pthread_t thread;
+        ticker_started = !pthread_create(&thread, NULL, tick, NULL);
+        if (ticker_started)
+            pthread_detach(thread);
+        else
+            result = -1;
+    }
+    pthread_mutex_unlock(&ticker_mutex);
+    return result;
+}
+
+EXPORT void sandbox_tick_unregister(struct engine *e)
+{
+    pthread_mutex_lock(&ticker_mutex);
+    for (int i = 0; i < MOST_ENGINES; i++)
+        if (ticking[i] == e)
+            ticking[i] = NULL;
+    pthread_mutex_unlock(&ticker_mutex);
+}
+
+/* Ask a free-running engine of another thread to stop soon. */
+EXPORT void sandbox_interrupt(struct engine *e) { __atomic_store_n(&e->deadline, 1, __ATOMIC_RELEASE); }
+
+/* ---- the run loop -------------------------------------------------------------------------------------------- */
+
+static pthread_mutex_t switch_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+/* Park whatever is live in the engine and bring `c` in, also out of another engine. 0 or Unicorn's error. */
+static int bring_in(struct engine *e, struct context *c)
+{
+    int error = 0;
+    if (e->live == c)
+        return 0;
+    pthread_mutex_lock(&switch_mutex);
+    if (e->live) {
+        error = e->call->context_save(e->uc, e->live->saved);
+        e->live->engine = NULL;
+        e->live = NULL;
+    }
+    if (!error && c->engine) {
+        error = e->call->context_save(c->engine->uc, c->saved);
+        c->engine->live = NULL;
+        c->engine = NULL;
+    }
+    if (!error)
+        error = e->call->context_restore(e->uc, c->saved);
+    if (!error) {
+        c->engine = e;
+        e->live = c;
+    }
+    pthread_mutex_unlock(&switch_mutex);
+    return error;
+}
+
+/* Make `saved` the truth again; the engine no longer knows the context. */
+EXPORT int sandbox_park(struct context *c)
+{
+    int error = 0;
+    pthread_mutex_lock(&switch_mutex);
+    if (c->engine) {
+        error = c->engine->call->context_save(c->engine->uc, c->saved);
+        c->engine->live = NULL;
+        c->engine = NULL;
+    }
+    pthread_mutex_unlock(&switch_mutex);
+    return error;
+}
+
+/* The context's registers are no longer wanted. */
+EXPORT void sandbox_forget(struct context *c)
+{
+    pthread_mutex_lock(&switch_mutex);
+    if (c->engine) {
+        c->engine->live = NULL;
+        c->engine = NULL;
+    }
+    pthread_mutex_unlock(&switch_mutex);
+}
+
+static void capture_syscall(struct engine *e)
+{
+    uint64_t values[7];
+    int registers[7] = {(int)e->number_register};
+    void *places[7] = {&values[0]};
+    memset(values, 0, sizeof values);
+    for (int i = 0; i < 6; i++) {
+        registers[i + 1] = (int)e->argument_registers[i];
+        places[i + 1] = &values[i + 1];
+    }
+    e->call->reg_read_batch(e->uc, registers, places, 7);
+    e->number = values[0] & e->word_mask;
+    for (int i = 0; i < 6; i++)
+        e->arguments[i] = values[i + 1] & e->word_mask;
+    if (e->sysret) { /* x86-64: rcx and r11 as the syscall instruction leaves them, which Unicorn does not do */
+        uint64_t flags = 0;
+        e->call->reg_read(e->uc, (int)e->flags_register, &flags);
+        e->call->reg_write(e->uc, (int)e->sysret_registers[0], &e->pc);
+        e->call->reg_write(e->uc, (int)e->sysret_registers[1], &flags);
+    }
+}
+
+static uint64_t read_pc(struct engine *e)
+{
+    uint64_t pc = 0;
+    e->call->reg_read(e->uc, (int)e->pc_register, &pc);
+    return pc & e->word_mask;
+}
+
+/* `count`: 0, or exactly so many instructions (slow: Unicorn adds a hook to each instruction). Returns the reason. */
+EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t, int64_t budget, uint64_t count)
+{
+    int error = bring_in(e, c);
+    if (error) {
+        e->reason = STOP_ERROR;
+        e->error = (uint64_t)error;
+        return STOP_ERROR;
+    }
+    e->table = t;
+    if (e->loaded_identity != t->identity || e->loaded_epoch != t->epoch ||
+        e->loaded_code_epoch != e->pool->code_epoch || e->fills_since_flush > 200) {
+        flush(e); /* also the only time Unicorn lets its TLB grow */
+        e->loaded_identity = t->identity;
+        e->loaded_epoch = t->epoch;
+        e->loaded_code_epoch = e->pool->code_epoch;
+    }
+    if (c->has_result) {
+        e->call->reg_write(e->uc, (int)e->result_register, &c->result);
+        c->has_result = 0;
+    }
+    e->out_of_memory = e->vector = e->error = 0;
+    uint64_t pc = read_pc(e);
+    e->skip = c->resume == pc;
+    c->resume = ~(uint64_t)0;
+    if (e->exact) {
+        e->left = budget;
+    } else {
+        __atomic_store_n(&e->deadline, now() + budget, __ATOMIC_RELEASE);
+        __atomic_store_n(&e->running, 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&ticker_asleep, __ATOMIC_SEQ_CST)) {
+            pthread_mutex_lock(&ticker_mutex);
+            pthread_cond_signal(&ticker_wanted);
+            pthread_mutex_unlock(&ticker_mutex);
+        }
+    }
+    for (;;) {
+        e->reason = STOP_NONE;
+        if (e->thumb) {
+            uint64_t flags = 0;
+            e->call->reg_read(e->uc, (int)e->flags_register, &flags);
+            pc |= flags >> 5 & 1;
+        }
+        error = e->call->emu_start(e->uc, pc, 0, 0, count);
+        pc = read_pc(e);
+        if (e->reason == STOP_FLIP) {
+            resolve_flip(e);
+            e->skip = e->flip_need != EXECUTE;
+            continue;
+        }
+        if (e->reason == STOP_NONE) {
+            if (error == UC_ERR_INSN_INVALID) {
+                e->reason = STOP_TRAP;
+                e->vector = 0xffff;
+            } else if (error) {
+                e->reason = STOP_ERROR;
+                e->error = (uint64_t)error;
+            } else if (count) {
+                e->reason = STOP_BUDGET;
+            } else if (!e->exact) {
+                if (now() < __atomic_load_n(&e->deadline, __ATOMIC_ACQUIRE))
+                    continue; /* a stop meant for the run before */
+                e->reason = STOP_BUDGET;
+            } else {
+                e->reason = STOP_HALT;
+            }
+        }
+        break;
+    }
+    __atomic_store_n(&e->running, 0, __ATOMIC_RELEASE);
+    e->pc = pc;
+    e->work = e->exact ? (uint64_t)(budget - e->left) : 0;
+    if (e->reason == STOP_FAULT && e->access << 1 != EXECUTE)
+        c->resume = pc;
+    else if (e->reason == STOP_SYSCALL)
+        capture_syscall(e);
+    return (int64_t)e->reason;
+}

@@ -1,0 +1,284 @@
+"""A CPU core: one Unicorn instance of one ISA, which runs one context in one address space for a bounded
+budget and says why it stopped. It knows no syscalls, files or virtual machines.
+
+Two implementations of the inner loop stand behind it: `_engine.c` (NativeCore) and twin.py (TwinCore).
+They share the structures of layout.py and behave alike; the first is ten times faster at the edges.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import threading
+from collections.abc import Callable
+from ctypes import c_uint32, c_uint64, c_void_p
+from typing import Protocol
+
+import unicorn
+from unicorn import x86_const
+
+from sandbox.engine import layout, library
+from sandbox.engine.context import Context
+from sandbox.engine.isa import Access, Isa, Trap
+from sandbox.engine.native import Accelerator, accelerator
+from sandbox.engine.stop import Stop, StopReason
+from sandbox.errors import EngineError
+
+TRANSLATION_BUFFER = 32 << 20  # bytes: Unicorn's default of 1 GiB costs 6 ms and an exit(1) when it is refused
+DEVICE_WINDOW = 64 << 20  # bytes of guest-physical addresses for devices, behind the arena
+SCRATCH_64, SCRATCH_32 = 0xFFFF_8000_0000_0000, 0xFFFF_E000  # never a guest's page
+
+_REASONS = {reason.value: reason for reason in StopReason}
+_ACCESS = {access.value: access for access in Access}
+_MEMORY = {0: None, 1: "vm", 2: "pool"}
+
+
+class Pool(Protocol):
+    """What an engine needs of memory.FramePool."""
+
+    frames: int
+    address: int
+    words: layout.PoolWords
+
+    @property
+    def pointer(self) -> int: ...
+
+
+class Table(Protocol):
+    words: layout.TableWords
+    pointer: int
+
+
+class Space(Protocol):
+    """What an engine needs of memory.AddressSpace."""
+
+    running: bool
+
+    @property
+    def table(self) -> Table: ...
+
+
+class Bus(Protocol):
+    """Who answers loads and stores to device pages; offsets are within the engine's device window."""
+
+    def read(self, offset: int, size: int) -> int: ...
+    def write(self, offset: int, size: int, value: int) -> None: ...
+
+
+class Core(Protocol):
+    """The inner loop: runs until a stop and leaves the report in the words of the engine."""
+
+    def run(self, context: Context, table: Table, budget: int, count: int) -> int: ...
+    def interrupt(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class NativeCore:
+    def __init__(self, engine: Engine, native: Accelerator) -> None:
+        self._native = native
+        self._words = engine.words
+        self._pointer = ctypes.addressof(engine.words)
+        self._run = native.run
+        engine.install(lambda index: int(native.callback(index)), self._pointer)
+        if not engine.exact and native.tick_register(self._pointer):
+            raise EngineError("too many free-running engines, or no thread to be had")
+
+    def run(self, context: Context, table: Table, budget: int, count: int) -> int:
+        return self._run(self._pointer, context.pointer, table.pointer, budget, count)  # type: ignore[no-any-return]
+
+    def interrupt(self) -> None:
+        self._native.interrupt(self._pointer)
+
+    def close(self) -> None:
+        self._native.tick_unregister(self._pointer)
+        if self._words.live:
+            self._native.park(self._words.live)
+
+
+class Engine:
+    """`exact`: budgets are code bytes, counted block by block, and every run repeats; otherwise budgets are
+    nanoseconds and nothing is counted. `privileged`: for boards, the CPU's reset privilege instead of user mode.
+
+    Raises EngineError when Unicorn cannot be had. Close engines explicitly."""
+
+    def __init__(self, isa: Isa, pool: Pool, *, exact: bool = True, privileged: bool = False) -> None:
+        self.isa = isa
+        self.pool = pool
+        self.exact = exact
+        self.privileged = privileged
+        self.gate: threading.RLock | None = None  # released while guest code runs
+        self.bus: Bus | None = None
+        self.closed = False
+        self._stop = Stop()
+        self._callbacks: list[object] = []
+        self.uc = library.open_unicorn(isa.unicorn_arch, isa.unicorn_mode, isa.cpu_model, TRANSLATION_BUFFER)
+        self._functions = layout.FunctionWords(
+            *(
+                library.address_of(getattr(library, name) if name != "ctl" else library.PY.uc_ctl)
+                for name, _ in layout.FunctionWords._fields_
+            )
+        )
+        self._seen = mmap.mmap(-1, pool.frames * 4)
+        self.words = self._fill_words()
+        self._report = memoryview(self.words).cast("B").cast("Q")
+        library.check(
+            library.mem_map_ptr(self.uc, 0, pool.frames * layout.PAGE_SIZE, 7, pool.address), "the guests' memory"
+        )
+        native = accelerator()
+        try:
+            if native:
+                self._core: Core = NativeCore(self, native)
+            else:
+                from sandbox.engine.twin import TwinCore
+
+                self._core = TwinCore(self)
+        except EngineError:
+            library.uc_close(self.uc)
+            raise
+
+    def _fill_words(self) -> layout.EngineWords:
+        isa, words = self.isa, layout.EngineWords()
+        words.uc = self.uc
+        words.call = ctypes.pointer(self._functions)
+        words.pool = ctypes.cast(self.pool.pointer, ctypes.POINTER(layout.PoolWords))
+        words.seen = ctypes.cast(ctypes.addressof(ctypes.c_char.from_buffer(self._seen)), ctypes.POINTER(c_uint32))
+        words.exact, words.privileged = self.exact, self.privileged
+        words.thumb = isa.name == "arm"
+        words.sysret = isa.name == "x86_64" and not self.privileged
+        words.syscall_vector = -1 if self.privileged else isa.syscall_vector
+        words.number_register = isa.numbers[isa.syscall_number]
+        words.result_register = isa.numbers[isa.syscall_result]
+        words.pc_register = isa.numbers[isa.pc]
+        words.flags_register = isa.numbers[isa.flags]
+        for index, name in enumerate(isa.syscall_arguments):
+            words.argument_registers[index] = isa.numbers[name]
+        if words.sysret:
+            words.sysret_registers[0] = isa.numbers["rcx"]
+            words.sysret_registers[1] = isa.numbers["r11"]
+        words.word_mask = isa.word_mask
+        words.scratch_address = SCRATCH_64 if isa.bits == 64 else SCRATCH_32
+        return words
+
+    def install(self, callback: Callable[[int], int], data: int) -> None:
+        """Hook the core's callbacks in: 0 TLB fill, 1 block, 2 syscall, 3 interrupt."""
+        add = library.add_hook
+        add(self.uc, unicorn.UC_HOOK_TLB_FILL, callback(0), data)
+        if self.exact:
+            add(self.uc, unicorn.UC_HOOK_BLOCK, callback(1), data)
+        if not self.privileged:
+            if self.isa.name == "x86_64":
+                add(self.uc, unicorn.UC_HOOK_INSN, callback(2), data, x86_const.UC_X86_INS_SYSCALL)
+            elif self.isa.name == "i386":
+                add(self.uc, unicorn.UC_HOOK_INSN, callback(2), data, x86_const.UC_X86_INS_SYSENTER)
+        add(self.uc, unicorn.UC_HOOK_INTR, callback(3), data)
+
+    # ---- running
+
+    def run(self, context: Context, space: Space, budget: int) -> Stop:
+        """Run for about `budget` (at least 1): code bytes when exact, nanoseconds otherwise."""
+        gate = self.gate
+        space.running = True
+        if gate is not None:
+            gate.release()
+        try:
+            reason = self._core.run(context, space.table, budget, 0)
+        finally:
+            if gate is not None:
+                gate.acquire()
+            space.running = False
+        return self._read_report(reason, context)
+
+    def step(self, context: Context, space: Space) -> Stop:
+        """Run exactly one instruction; BUDGET when it simply went well. Slow: for debuggers."""
+        return self._read_report(self._core.run(context, space.table, 1 << 40, 1), context)
+
+    def interrupt(self) -> None:
+        """From another thread: let a free-running run end soon."""
+        self._core.interrupt()
+
+    def _read_report(self, reason: int, context: Context) -> Stop:
+        stop, report = self._stop, self._report
+        stop.work = report[layout.WORK]
+        stop.pc = report[layout.PC]
+        if reason == layout.STOP_SYSCALL:
+            stop.reason = StopReason.SYSCALL
+            stop.number = report[layout.NUMBER]
+            stop.arguments = tuple(report[layout.ARGUMENT_0 : layout.ARGUMENT_0 + 6])
+            return stop
+        stop.reason = _REASONS[reason]
+        if reason == layout.STOP_FAULT:
+            stop.address = report[layout.ADDRESS]
+            stop.access = _ACCESS[report[layout.ACCESS]]
+            stop.out_of_memory = _MEMORY[report[layout.OUT_OF_MEMORY]]
+        elif reason == layout.STOP_TRAP:
+            stop.vector = report[layout.VECTOR]
+            stop.trap = self.isa.traps.get(stop.vector, Trap.OTHER)
+            context.forget_exception()
+            past = self.isa.trap_pc_after.get(stop.vector)
+            if past and not self.privileged:
+                context.pc = stop.pc = stop.pc - past
+        elif reason == layout.STOP_ERROR:
+            stop.error = library.strerror(report[layout.ERROR]).decode()
+        return stop
+
+    # ---- devices
+
+    @property
+    def device_base(self) -> int:
+        """The guest-physical address at which the device window begins."""
+        size = self.pool.frames * layout.PAGE_SIZE
+        return (size + DEVICE_WINDOW - 1) & ~(DEVICE_WINDOW - 1)
+
+    def open_devices(self) -> None:
+        """Map the device window: from now on `self.bus` answers there. Idempotent."""
+        if self._callbacks:
+            return
+
+        def read(uc: int, offset: int, size: int, data: int) -> int:
+            try:
+                return self.bus.read(offset, size) if self.bus is not None else 0
+            except Exception:  # a device bug must not unwind through Unicorn
+                return (1 << size * 8) - 1
+
+        def write(uc: int, offset: int, size: int, value: int, data: int) -> None:
+            try:
+                if self.bus is not None:
+                    self.bus.write(offset, size, value)
+            except Exception:
+                return
+
+        read_type = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
+        write_type = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
+        self._callbacks = [read_type(read), write_type(write)]
+        addresses = [ctypes.cast(callback, c_void_p) for callback in self._callbacks]  # type: ignore[arg-type]
+        library.check(
+            library.mmio_map(self.uc, self.device_base, DEVICE_WINDOW, addresses[0], None, addresses[1], None),
+            "the device window",
+        )
+
+    # ---- figures
+
+    @property
+    def tlb_misses(self) -> int:
+        return int(self.words.fills)
+
+    @property
+    def tlb_flushes(self) -> int:
+        return int(self.words.flushes)
+
+    @property
+    def faults_resolved(self) -> int:
+        """Demand-zero and copy-on-write faults served without leaving the inner loop."""
+        return int(self.words.faults_resolved)
+
+    @property
+    def flips(self) -> int:
+        return int(self._report[layout.FLIPS])
+
+    def close(self) -> None:
+        """Park what runs here and free the instance. Idempotent."""
+        if not self.closed:
+            self.closed = True
+            self._core.close()
+            library.uc_close(self.uc)
+            self._report.release()

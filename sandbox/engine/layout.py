@@ -1,0 +1,169 @@
+"""The structures that the engine, the memory manager and the accelerator share, as ctypes.
+
+Field for field the same as in `_engine.c`; `native.py` compares the sizes when it loads it. The Python
+twin uses the very same structures, so that memory built by one is read by the other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_int64, c_uint8, c_uint32, c_uint64, c_void_p
+
+PAGE_SIZE = 4096
+LEAF_ENTRIES = 512
+
+# Page table entry: flags, and the frame number from bit 12 on. READ, WRITE, EXECUTE are PROT_* << 1.
+PRESENT, READ, WRITE, EXECUTE, COPY, ZERO, CLEAN, ACCESSED, SHARED, DEVICE = (1 << n for n in range(10))
+FLAGS = 0xFFF
+
+# Frame state: what TLBs and translation caches may hold of a frame.
+IDLE, WRITABLE, EXECUTABLE, MIXED = range(4)
+FLIPS_UNTIL_MIXED = 4
+
+# Reasons of a stop, as the accelerator reports them.
+STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR, STOP_FLIP = range(
+    9
+)
+ILLEGAL_VECTOR = 0xFFFF  # Unicorn said "invalid instruction" instead of raising an interrupt
+NO_RESUME = (1 << 64) - 1
+
+
+class AccountWords(Structure):
+    _fields_ = [("used", c_int64), ("peak", c_int64), ("limit", c_int64), ("reserved", c_int64)]
+
+
+class PoolWords(Structure):
+    _fields_ = [
+        ("memory", c_void_p),
+        ("frames", c_uint64),
+        ("references", POINTER(c_uint32)),
+        ("generation", POINTER(c_uint32)),
+        ("owner", POINTER(c_uint32)),
+        ("state", POINTER(c_uint8)),
+        ("flip_count", POINTER(c_uint8)),
+        ("zeroed", POINTER(c_uint32)),
+        ("dirty", POINTER(c_uint32)),
+        ("zeroed_count", c_uint64),
+        ("dirty_count", c_uint64),
+        ("next", c_uint64),
+        ("accounts", POINTER(AccountWords)),
+        ("used", c_int64),
+        ("peak", c_int64),
+        ("code_epoch", c_uint64),
+        ("lock", c_int64),
+    ]
+
+
+class TableWords(Structure):
+    _fields_ = [
+        ("identity", c_uint64),
+        ("epoch", c_uint64),
+        ("mask", c_uint64),
+        ("slots", POINTER(c_uint64)),
+        ("account", c_uint64),
+        ("end", c_uint64),
+    ]
+
+
+class ConstantWords(Structure):
+    _fields_ = [("valid", c_uint64), ("value", c_uint64), ("count", c_uint64)]
+
+
+class ContextWords(Structure):
+    _fields_ = [
+        ("saved", c_void_p),
+        ("engine", c_void_p),
+        ("has_result", c_uint64),
+        ("result", c_uint64),
+        ("resume", c_uint64),
+        ("constants", POINTER(ConstantWords)),
+        ("constants_count", c_uint64),
+    ]
+
+
+class FunctionWords(Structure):
+    _fields_ = [
+        (name, c_void_p)
+        for name in (
+            "emu_start",
+            "emu_stop",
+            "reg_read",
+            "reg_write",
+            "reg_read_batch",
+            "context_save",
+            "context_restore",
+            "ctl",
+        )
+    ]
+
+
+REPORT_WORDS = 16  # the first words of EngineWords, read by Python after each run
+(
+    REASON,
+    NUMBER,
+    ARGUMENT_0,
+    ADDRESS,
+    ACCESS,
+    OUT_OF_MEMORY,
+    VECTOR,
+    ERROR,
+    WORK,
+    PC,
+    FLIPS,
+) = (0, 1, 2, 8, 9, 10, 11, 12, 13, 14, 15)
+
+
+class EngineWords(Structure):
+    _fields_ = [
+        ("report", c_uint64 * REPORT_WORDS),
+        ("uc", c_void_p),
+        ("call", POINTER(FunctionWords)),
+        ("pool", POINTER(PoolWords)),
+        ("seen", POINTER(c_uint32)),
+        ("table", c_void_p),
+        ("live", c_void_p),
+        ("left", c_int64),
+        ("skip", c_uint64),
+        ("exact", c_uint64),
+        ("privileged", c_uint64),
+        ("thumb", c_uint64),
+        ("sysret", c_uint64),
+        ("loaded_identity", c_uint64),
+        ("loaded_epoch", c_uint64),
+        ("loaded_code_epoch", c_uint64),
+        ("fills", c_uint64),
+        ("fills_since_flush", c_uint64),
+        ("flushes", c_uint64),
+        ("scratch", c_uint64),
+        ("scratch_on", c_uint64),
+        ("flip_frame", c_uint64),
+        ("flip_need", c_uint64),
+        ("syscall_vector", c_int64),
+        ("number_register", c_int64),
+        ("result_register", c_int64),
+        ("pc_register", c_int64),
+        ("flags_register", c_int64),
+        ("argument_registers", c_int64 * 6),
+        ("sysret_registers", c_int64 * 2),
+        ("word_mask", c_uint64),
+        ("deadline", c_int64),
+        ("running", c_uint64),
+        ("stops_sent", c_uint64),
+        ("faults_resolved", c_uint64),
+        ("scratch_address", c_uint64),
+    ]
+
+
+STRUCTURES: tuple[type[Structure], ...] = (
+    AccountWords,
+    PoolWords,
+    TableWords,
+    ContextWords,
+    EngineWords,
+    FunctionWords,
+    ConstantWords,
+)
+
+
+def sizes() -> list[int]:
+    return [ctypes.sizeof(structure) for structure in STRUCTURES]

@@ -1,0 +1,126 @@
+"""Bytes of a file held in frames: tmpfs files, memfd, shared anonymous memory.
+
+The same frames serve read, write and shared mappings, so they agree at once. Holes take no frame.
+Everything is charged to one account.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable
+
+from sandbox.abi.errno import ENOSPC, Errno
+from sandbox.engine.layout import PAGE_SIZE
+from sandbox.errors import OutOfMemory
+from sandbox.memory.frames import Account, FramePool
+
+_identities = itertools.count(1)
+
+
+class PagedFile:
+    """A PageSource that can be written. Lengths and offsets are bytes."""
+
+    def __init__(self, pool: FramePool, account: Account) -> None:
+        self._pool = pool
+        self._account = account
+        self._frames: dict[int, int] = {}
+        self._identity = ("paged", next(_identities))
+        self._size = 0
+
+    @property
+    def identity(self) -> Hashable:
+        return self._identity
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    @property
+    def blocks(self) -> int:
+        """Frames held."""
+        return len(self._frames)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """At most `count` bytes, fewer at the end of the file."""
+        end = min(offset + count, self._size)
+        if offset >= end:
+            return b""
+        if offset >> 12 == (end - 1) >> 12:
+            frame = self._frames.get(offset >> 12)
+            return bytes(end - offset) if frame is None else self._pool.read(frame, offset & 4095, end - offset)
+        pieces = []
+        while offset < end:
+            length = min(PAGE_SIZE - (offset & 4095), end - offset)
+            frame = self._frames.get(offset >> 12)
+            pieces.append(bytes(length) if frame is None else self._pool.read(frame, offset & 4095, length))
+            offset += length
+        return b"".join(pieces)
+
+    def write(self, offset: int, data: bytes) -> int:
+        """Write and extend. A full account gives a short count, or Errno(ENOSPC) when nothing went."""
+        view = memoryview(data)
+        done = 0
+        try:
+            while done < len(view):
+                position = offset + done
+                length = min(PAGE_SIZE - (position & 4095), len(view) - done)
+                self._pool.write(self._frame(position >> 12), position & 4095, view[done : done + length])
+                done += length
+        except OutOfMemory:
+            if not done:
+                raise Errno(ENOSPC) from None
+        self._size = max(self._size, offset + done)
+        return done
+
+    def _frame(self, index: int) -> int:
+        frame = self._frames.get(index)
+        if frame is None:
+            frame = self._frames[index] = self._pool.allocate(self._account)
+        return frame
+
+    def allocate(self, offset: int, length: int) -> None:
+        """Fill holes of [offset, offset + length) with zero pages (fallocate). Raises Errno(ENOSPC)."""
+        try:
+            for index in range(offset >> 12, (offset + length + 4095) >> 12):
+                self._frame(index)
+        except OutOfMemory:
+            raise Errno(ENOSPC) from None
+
+    def punch(self, offset: int, length: int) -> None:
+        """Make [offset, offset + length) read as zero and give whole frames back."""
+        end = min(offset + length, self._size)
+        while offset < end:
+            size = min(PAGE_SIZE - (offset & 4095), end - offset)
+            frame = self._frames.get(offset >> 12)
+            if frame is not None:
+                if size == PAGE_SIZE:
+                    self._pool.release(self._frames.pop(offset >> 12))
+                else:
+                    self._pool.write(frame, offset & 4095, bytes(size))
+            offset += size
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend (with a hole) to `size` bytes."""
+        if size < self._size:
+            for index in [index for index in self._frames if index << 12 >= size]:
+                self._pool.release(self._frames.pop(index))
+            frame = self._frames.get(size >> 12)
+            if frame is not None and size & 4095:
+                self._pool.write(frame, size & 4095, bytes(PAGE_SIZE - (size & 4095)))
+        self._size = size
+
+    def load(self, index: int) -> bytes:
+        return self.read(index << 12, PAGE_SIZE)
+
+    def shared_frame(self, index: int) -> int | None:
+        """Raises OutOfMemory when a hole cannot be filled."""
+        frame = self._frame(index)
+        self._pool.retain(frame)
+        return frame
+
+    def release(self) -> None:
+        """Give all frames back (those still mapped stay until unmapped)."""
+        frames, self._frames = self._frames, {}
+        for frame in frames.values():
+            self._pool.release(frame)
+        self._size = 0

@@ -1,0 +1,424 @@
+"""The MMU of one process: regions say what is mapped, the page table what is there; nothing else decides
+which byte a guest may touch.
+
+`map`, `unmap`, `protect`, `remap`, `advise` and `set_brk` are the memory calls of Linux (mmap(2) and
+relatives) without their flag words: the kernel's handlers translate. `resolve` answers a fault: demand
+zero, file pages (shared through the page cache, copied on write), stack growth. access.py adds the only
+paths to guest bytes for the rest of the package.
+
+Failures are the guest's: Errno. Frames are charged to the account; an allocation over the limit is refused
+at once where it is obviously too large, and otherwise at the fault (`fault` says "oom").
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from sandbox.abi.errno import EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM, Errno
+from sandbox.engine import layout
+from sandbox.engine.layout import LEAF_ENTRIES, PAGE_SIZE
+from sandbox.errors import OutOfMemory
+from sandbox.memory.access import GuestBytes
+from sandbox.memory.cache import PageCache, pool_cache
+from sandbox.memory.frames import Account, FramePool
+from sandbox.memory.region import Region, RegionList
+from sandbox.memory.source import PageSource
+from sandbox.memory.table import LEAF_SHIFT, PageTable
+
+PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC = 0, 1, 2, 4
+MOST_REGIONS = 65530  # vm.max_map_count
+STACK_GAP = 1 << 20  # unmapped bytes kept below a growing stack (stack_guard_gap)
+LOWEST = 0x10000  # vm.mmap_min_addr
+
+
+def page_floor(address: int) -> int:
+    return address & ~(PAGE_SIZE - 1)
+
+
+def page_ceiling(address: int) -> int:
+    return (address + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1)
+
+
+def access_bits(protection: int) -> int:
+    """PROT_* as page table bits; writable or executable pages are readable too, as on x86 and riscv64."""
+    if protection & (PROT_WRITE | PROT_EXEC):
+        protection |= PROT_READ
+    return (protection & 7) << 1
+
+
+class AddressSpace(GuestBytes):
+    """`bits` is 32 or 64. `top` is where user addresses end, `mmap_top` where mmap begins its downward search."""
+
+    def __init__(self, pool: FramePool, account: Account, bits: int, cache: PageCache | None = None) -> None:
+        end = 1 << (47 if bits == 64 else 32)
+        super().__init__(pool, PageTable(pool, account, end))
+        self.account = account
+        self.bits = bits
+        self.cache = cache or pool_cache(pool)
+        self.cache.spaces.add(self)
+        self.list = RegionList()
+        self.top = end - PAGE_SIZE if bits == 64 else 0xFFFFE000
+        self.mmap_top = self.top - (1 << 28 if bits == 64 else 1 << 26)
+        self.stack_limit = 8 << 20
+        self.start_brk = self.brk = 0
+        self.brk_limit = 1 << 62  # RLIMIT_DATA
+        self.fault = ""  # why the last resolve refused: maperr, accerr, bus, oom
+        self.running = False
+        self.faults = {"zero": 0, "copy": 0, "file": 0, "stack": 0}
+
+    # ---- regions
+
+    def regions(self) -> list[Region]:
+        """What is mapped, by address. The objects are the space's own: look, do not touch."""
+        return list(self.list)
+
+    def map(
+        self,
+        address: int,
+        length: int,
+        protection: int,
+        *,
+        shared: bool = False,
+        fixed: bool = False,
+        replace: bool = True,
+        source: PageSource | None = None,
+        offset: int = 0,
+        name: bytes = b"",
+        grows_down: bool = False,
+        reserve: bool = True,
+        below: int | None = None,
+        kernel: bool = False,
+    ) -> int:
+        """Map `length` bytes; return the address. `address` is a hint unless `fixed`; `replace=False` is
+        MAP_FIXED_NOREPLACE; `reserve=False` is MAP_NORESERVE; `below` overrides where the search begins.
+        `kernel` lifts the rule that low and top addresses are not for guests.
+
+        Raises Errno: EINVAL (length 0, alignment), ENOMEM (no room, over the budget), EEXIST, ENODEV."""
+        if length <= 0 or offset & 4095 or (fixed and address & 4095):
+            raise Errno(EINVAL)
+        length = page_ceiling(length)
+        limit = self.table.words.end if kernel else self.top
+        if length > limit:
+            raise Errno(ENOMEM)
+        if protection & PROT_WRITE and not shared and reserve:
+            self._expect(length)
+        address = page_floor(address)
+        if fixed:
+            if address + length > limit or (address < LOWEST and not kernel):
+                raise Errno(ENOMEM if address + length > limit else EINVAL)
+            if self.list.overlapping(address, address + length):
+                if not replace:
+                    raise Errno(EEXIST)
+                self.unmap(address, length)
+        elif not (
+            LOWEST <= address and address + length <= limit and not self.list.overlapping(address, address + length)
+        ):
+            found = self.list.gap(length, LOWEST, below or self.mmap_top)
+            if found is None:
+                found = self.list.gap(length, LOWEST, self.top)
+            if found is None:
+                raise Errno(ENOMEM)
+            address = found
+        if len(self.list) >= MOST_REGIONS:
+            raise Errno(ENOMEM)
+        if shared and source is not None and source.size:
+            try:
+                frame = source.shared_frame(min(offset, source.size - 1) >> 12)
+            except OutOfMemory:
+                raise Errno(ENOMEM) from None
+            if frame is None:
+                raise Errno(ENODEV)
+            self.pool.release(frame)
+        self.list.add(
+            Region(address, address + length, protection, shared, name, offset if source else 0, source, grows_down)
+        )
+        return address
+
+    def _expect(self, length: int) -> None:
+        """Refuse what obviously exceeds the budget, as Linux's heuristic overcommit does."""
+        if length >> 12 > self.account.limit - self.account.used:
+            raise Errno(ENOMEM)
+
+    def map_device(self, address: int, length: int, physical: int) -> None:
+        """Show `length` bytes of the engine's device window, from guest-physical `physical` on, at `address`."""
+        self.list.add(Region(address, address + length, PROT_READ | PROT_WRITE, name=b"[device]", device=True))
+        bits = layout.DEVICE | layout.PRESENT | layout.READ | layout.WRITE
+        for page in range(0, length, PAGE_SIZE):
+            self.table.set_entry(address + page, (physical + page) | bits)
+
+    def unmap(self, address: int, length: int) -> None:
+        """Raises Errno(EINVAL)."""
+        if address & 4095 or length <= 0 or address + page_ceiling(length) > self.table.words.end:
+            raise Errno(EINVAL)
+        end = address + page_ceiling(length)
+        if self.list.cut(address, end):
+            try:
+                self.table.clear(address, end)
+            except OutOfMemory:
+                raise Errno(ENOMEM) from None
+
+    def protect(self, address: int, length: int, protection: int) -> None:
+        """Raises Errno: EINVAL, ENOMEM when a page of the range is not mapped."""
+        if address & 4095:
+            raise Errno(EINVAL)
+        end = address + page_ceiling(length)
+        if length == 0:
+            return
+        if length < 0 or end > self.table.words.end or not self.list.covered(address, end):
+            raise Errno(ENOMEM)
+        taken = self.list.cut(address, end)
+        for region in taken:
+            region.protection = protection
+            self.list.add(region)
+        try:
+            self.table.protect(address, end, access_bits(protection))
+        except OutOfMemory:
+            raise Errno(ENOMEM) from None
+
+    def remap(self, old: int, old_size: int, new_size: int, may_move: bool, new: int | None = None) -> int:
+        """mremap(2): `new` is the address of MREMAP_FIXED. Raises Errno: EINVAL, EFAULT, ENOMEM."""
+        if old & 4095 or new_size <= 0 or (new is not None and (new & 4095 or not may_move)):
+            raise Errno(EINVAL)
+        old_size, new_size = page_ceiling(old_size), page_ceiling(new_size)
+        region = self.list.at(old)
+        if region is None or old + old_size > region.end or region.device:
+            raise Errno(EFAULT)
+        if old_size == 0 and not region.shared:
+            raise Errno(EINVAL)
+        if new is None:
+            if new_size <= old_size:
+                if new_size < old_size:
+                    self.unmap(old + new_size, old_size - new_size)
+                return old
+            if region.protection & PROT_WRITE and not region.shared:
+                self._expect(new_size - old_size)
+            room = not self.list.overlapping(old + old_size, old + new_size) and old + new_size <= self.top
+            if old + old_size == region.end and room:
+                region.end = old + new_size
+                return old
+            if not may_move:
+                raise Errno(ENOMEM)
+        elif new + new_size > self.top or new < LOWEST:
+            raise Errno(EINVAL)
+        elif new < old + old_size and old < new + new_size:
+            raise Errno(EINVAL)
+        offset = region.offset + (old - region.start if region.source else 0)
+        if new_size < old_size:
+            self.unmap(old + new_size, old_size - new_size)
+            old_size = new_size
+        target = self.map(
+            new or 0,
+            new_size,
+            region.protection,
+            shared=region.shared,
+            fixed=new is not None,
+            source=region.source,
+            offset=offset,
+            name=region.name,
+        )
+        for page in range(0, old_size, PAGE_SIZE):
+            value = self.table.entry(old + page)
+            if value:
+                self.table.set_entry(target + page, value)
+                self.table.set_entry(old + page, 0)
+        if old_size:
+            self.unmap(old, old_size)
+        return target
+
+    def advise(self, address: int, length: int) -> None:
+        """MADV_DONTNEED: private pages are forgotten and read as zero, or as the file, again."""
+        end = address + page_ceiling(length)
+        if address & 4095 or length < 0 or end > self.table.words.end:
+            raise Errno(EINVAL)
+        for region in self.list.overlapping(address, end):
+            if not region.device:
+                self.table.clear(max(address, region.start), min(end, region.end))
+        if not self.list.covered(address, end):
+            raise Errno(ENOMEM)
+
+    def set_brk(self, address: int) -> int:
+        """brk(2): the new break, or the old one when it cannot be had."""
+        if address < self.start_brk or address - self.start_brk > self.brk_limit:
+            return self.brk
+        old_end, new_end = page_ceiling(self.brk), page_ceiling(address)
+        try:
+            if new_end > old_end:
+                if new_end > self.top or self.list.overlapping(old_end, new_end + PAGE_SIZE):
+                    return self.brk
+                self._expect(new_end - old_end)
+                self.map(old_end, new_end - old_end, PROT_READ | PROT_WRITE, fixed=True, replace=False, name=b"[heap]")
+            elif new_end < old_end:
+                self.unmap(new_end, old_end - new_end)
+        except Errno:
+            return self.brk
+        self.brk = address
+        return address
+
+    # ---- faults
+
+    def resolve(self, address: int, access: int) -> bool:
+        """Make `access` (PROT_* bit) to the page at `address` possible. False: the guest's fault, or out of
+        memory; `fault` says which."""
+        region = self.list.at(address) or self._grow_stack(address)
+        if region is None:
+            self.fault = "maperr"
+            return False
+        if not access_bits(region.protection) & access << 1 or region.device:
+            self.fault = "accerr"
+            return False
+        try:
+            return self._resolve(region, page_floor(address), access)
+        except OutOfMemory as error:
+            if error.scope == "pool":
+                raise
+            self.fault = "oom"
+            return False
+
+    def _grow_stack(self, address: int) -> Region | None:
+        region = self.list.above(address)
+        if region is None or not region.grows_down or region.end - page_floor(address) > self.stack_limit:
+            return None
+        neighbour = self.list.below(region.start)
+        start = page_floor(address)
+        if neighbour is not None and neighbour.protection and start - neighbour.end < STACK_GAP:
+            return None
+        self.list.move_start(region, start)
+        self.faults["stack"] += 1
+        return region
+
+    def _resolve(self, region: Region, page: int, access: int) -> bool:
+        leaf = self.table.own_leaf(page >> LEAF_SHIFT)
+        index = leaf * LEAF_ENTRIES + (page >> 12 & 511)
+        entries = self.pool.entries
+        value = entries[index]
+        bits = access_bits(region.protection)
+        if not value & layout.PRESENT:
+            if region.source is not None:
+                number = (region.offset + page - region.start) >> 12
+                if number << 12 >= region.source.size:
+                    self.fault = "bus"
+                    return False
+                value = self._file_page(region, number, bits)
+                self.faults["file"] += 1
+            elif region.shared:
+                raise AssertionError("a shared mapping has a source")
+            else:
+                if not value & layout.ZERO:
+                    self._expect_zero(region, page, leaf, bits)
+                frame = self.pool.allocate(self.account)
+                value = frame << 12 | bits | layout.PRESENT
+                self.faults["zero"] += 1
+            entries[index] = value
+        if access & PROT_WRITE and value & layout.COPY:
+            entries[index] = self._copy(value)
+            self.faults["copy"] += 1
+        return True
+
+    def _file_page(self, region: Region, number: int, bits: int) -> int:
+        source = region.source
+        assert source is not None
+        frame = source.shared_frame(number)
+        if frame is not None:
+            return frame << 12 | bits | layout.PRESENT | (layout.SHARED if region.shared else layout.COPY)
+        frame = self.cache.frame(source, number)
+        self.pool.retain(frame)
+        return frame << 12 | bits | layout.PRESENT | layout.COPY | layout.CLEAN
+
+    def _expect_zero(self, region: Region, page: int, leaf: int, bits: int) -> None:
+        """Let the accelerator serve the neighbours: mark absent pages of the region in this leaf demand-zero."""
+        base = page >> LEAF_SHIFT << LEAF_SHIFT
+        first = max(region.start, base) - base >> 12
+        last = min(region.end, base + (1 << LEAF_SHIFT)) - base >> 12
+        start = leaf * LEAF_ENTRIES
+        piece = self.pool.entries[start + first : start + last]
+        if not any(piece):
+            self.pool.entries[start + first : start + last] = array("Q", [layout.ZERO | bits]) * (last - first)
+            return
+        for index, value in enumerate(piece, start + first):
+            if not value:
+                self.pool.entries[index] = layout.ZERO | bits
+
+    def _copy(self, value: int) -> int:
+        frame = value >> 12
+        flags = value & layout.FLAGS & ~(layout.COPY | layout.CLEAN)
+        if self.pool.references[frame] > 1:
+            new = self.pool.allocate(self.account)
+            start = frame << 12
+            self.pool.memory[new << 12 : (new << 12) + PAGE_SIZE] = self.pool.memory[start : start + PAGE_SIZE]
+            self.pool.release(frame)
+            frame = new
+            self.table.shrunk()  # a TLB may still show the old frame for reading
+        return frame << 12 | flags
+
+    def _any_access(self, address: int) -> int:
+        """For a debugger: some access that the region allows. Raises Errno(EFAULT)."""
+        region = self.list.at(address)
+        if region is None or region.device or not region.protection:
+            raise Errno(EFAULT)
+        return PROT_READ if access_bits(region.protection) & layout.READ else PROT_WRITE
+
+    def _force_private(self, address: int) -> None:
+        """For a debugger's write: the page is there and nobody else's."""
+        page = page_floor(address)
+        value = self.table.entry(page)
+        if not value & layout.PRESENT:
+            self._demand(page, self._any_access(page))
+            value = self.table.entry(page)
+        if value & layout.DEVICE:
+            raise Errno(EFAULT)
+        try:
+            self.table.own_leaf(page >> LEAF_SHIFT)
+            if value & layout.COPY:
+                self.table.set_entry(page, self._copy(value))
+        except OutOfMemory:
+            raise Errno(EFAULT) from None
+
+    def drop_clean(self) -> int:
+        """Forget pages of files that were never written; they come back on a fault. How many went."""
+        dropped = 0
+        for leaf in self.table.leaves.values():
+            if self.pool.references[leaf] > 1:
+                continue
+            start = leaf * LEAF_ENTRIES
+            for index in range(start, start + LEAF_ENTRIES):
+                if self.pool.entries[index] & layout.CLEAN:
+                    self.pool.release(self.pool.entries[index] >> 12)
+                    self.pool.entries[index] = 0
+                    dropped += 1
+        if dropped:
+            self.table.shrunk()
+        return dropped
+
+    # ---- whole spaces
+
+    def fork(self, account: Account | None = None) -> AddressSpace:
+        """A copy-on-write copy; no page is copied now."""
+        child = AddressSpace.__new__(AddressSpace)
+        GuestBytes.__init__(child, self.pool, self.table.fork(account or self.account))
+        child.account = account or self.account
+        child.bits, child.cache = self.bits, self.cache
+        child.list = self.list.copy()
+        child.top, child.mmap_top, child.stack_limit = self.top, self.mmap_top, self.stack_limit
+        child.start_brk, child.brk, child.brk_limit = self.start_brk, self.brk, self.brk_limit
+        child.fault, child.running = "", False
+        child.faults = dict.fromkeys(self.faults, 0)
+        child.cache.spaces.add(child)
+        for region in [region for region in child.list if not region.inherit]:
+            child.unmap(region.start, region.length)
+        return child
+
+    @property
+    def resident(self) -> int:
+        """Pages present, in frames."""
+        present = 0
+        for leaf in self.table.leaves.values():
+            piece = self.pool.entries[leaf * LEAF_ENTRIES : (leaf + 1) * LEAF_ENTRIES]
+            present += sum(1 for value in piece if value & layout.PRESENT)
+        return present
+
+    def release(self) -> None:
+        """Give everything back. Idempotent."""
+        self.cache.spaces.discard(self)
+        self.table.release()
+        self.list = RegionList()
+        self.pool.trim()
