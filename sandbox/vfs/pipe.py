@@ -1,0 +1,279 @@
+"""Pipes and FIFOs, with the semantics of pipe(7): 64 KiB, writes of at most PIPE_BUF bytes all at once or not at all,
+end of file without writers, EPIPE without readers.
+
+A `Pipe` is the buffer and the counts of its ends; a `PipeEnd` is an open file. What would wait raises EAGAIN; a write
+that fits only in part is short, and a blocking writer has to go on with the rest (`kernel`). Sending SIGPIPE is the
+kernel's business, too. Both ends share one wait queue. A guest cannot fill the host's memory with pipes: beyond
+`PipeFs.soft_limit` new ones are small, as Linux does with pipe-user-pages-soft.
+Neighbours: `stream` (the stdio of a VM), `tree.TreeSpecial` (FIFOs by mknod).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from sandbox.abi.errno import EAGAIN, EBADF, EBUSY, EINVAL, ENXIO, EPERM, EPIPE, ESPIPE, Errno
+from sandbox.abi.flags import (
+    O_ACCMODE,
+    O_NONBLOCK,
+    O_RDONLY,
+    O_WRONLY,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLRDNORM,
+    POLLWRNORM,
+    S_IFIFO,
+)
+from sandbox.clock import Clock
+from sandbox.vfs.node import Filesystem, Node, OpenFile, Stat
+from sandbox.wait import Block, WaitQueue
+
+if TYPE_CHECKING:
+    from sandbox.memory import AddressSpace
+
+PIPE_BUF = 4096
+CAPACITY = 65536
+SMALL_CAPACITY = 2 * 4096
+MAX_CAPACITY = 1 << 20
+FIONREAD = 0x541B
+
+
+class Pipe:
+    """The buffer between the ends. `capacity` is in bytes."""
+
+    __slots__ = ("_waiting", "buffer", "capacity", "queue", "read_opens", "readers", "write_opens", "writers")
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.buffer = bytearray()
+        self.capacity = capacity
+        self.readers = 0
+        self.writers = 0
+        self.read_opens = 0  # ever
+        self.write_opens = 0
+        self.queue = WaitQueue()
+        # FIFOs: who waits in open for the other side: (as reader?, the other side's count of opens when it came)
+        self._waiting: WeakKeyDictionary[object, tuple[bool, int]] | None = None
+
+    def read(self, count: int) -> bytes:
+        buffer = self.buffer
+        if buffer:
+            data = bytes(buffer[:count])
+            del buffer[:count]
+            self.queue.wake()
+            return data
+        if self.writers and count:
+            raise Errno(EAGAIN)
+        return b""
+
+    def write(self, data: bytes) -> int:
+        if not data:
+            return 0
+        if not self.readers:
+            raise Errno(EPIPE)
+        room = self.capacity - len(self.buffer)
+        if room < len(data):
+            if room <= 0 or len(data) <= PIPE_BUF:
+                raise Errno(EAGAIN)
+            data = data[:room]
+        self.buffer += data
+        self.queue.wake()
+        return len(data)
+
+    def resize(self, size: int, privileged: bool) -> int:
+        """F_SETPIPE_SZ: to the next power of two of pages; returns the new capacity."""
+        if not 0 < size <= 1 << 31:
+            raise Errno(EINVAL)
+        capacity = max(4096, 1 << (size - 1).bit_length())
+        if capacity > MAX_CAPACITY and capacity > self.capacity:
+            # Beyond pipe-max-size even the superuser gets no more here: the bytes are the host's.
+            raise Errno(EPERM)
+        if capacity < len(self.buffer):
+            raise Errno(EBUSY)
+        self.capacity = capacity
+        self.queue.wake()
+        return capacity
+
+    def open_fifo(self, node: Node, flags: int, task_context: object | None) -> PipeEnd:
+        """fifo(7): opening one side waits for the other, unless O_NONBLOCK or both sides at once. While it waits, the
+        opener counts as present: so two that wait for each other find each other."""
+        mode = flags & O_ACCMODE
+        if mode in (O_RDONLY, O_WRONLY):
+            self._meet(mode == O_RDONLY, flags, task_context if task_context is not None else self)
+        return PipeEnd(node, self, flags)
+
+    def _meet(self, reading: bool, flags: int, opener: object) -> None:
+        if self._waiting is None:
+            self._waiting = WeakKeyDictionary()
+        waiting = self._waiting.get(opener)
+        others = self.write_opens if reading else self.read_opens
+        if waiting is not None and waiting[0] == reading:
+            if others == waiting[1]:
+                raise Block(self.queue)
+            del self._waiting[opener]
+            return
+        present = self.writers if reading else self.readers
+        present += sum(side != reading for side, _ in self._waiting.values())
+        if flags & O_NONBLOCK:
+            if not reading and not present:
+                raise Errno(ENXIO)
+        elif not present:
+            self._waiting[opener] = (reading, others)
+            self._count_open(reading)
+            raise Block(self.queue)
+        self._count_open(reading)
+
+    def _count_open(self, reading: bool) -> None:
+        if reading:
+            self.read_opens += 1
+        else:
+            self.write_opens += 1
+        self.queue.wake()
+
+
+class PipeEnd(OpenFile):
+    """One open end; of a FIFO opened O_RDWR, both."""
+
+    __slots__ = ("_writers_before", "pipe")
+
+    def __init__(self, node: Node, pipe: Pipe, flags: int) -> None:
+        super().__init__(node, flags)
+        self.pipe = pipe
+        self._queue = pipe.queue
+        # A reader that came before any writer is not told that they hung up (poll(2)).
+        self._writers_before = pipe.write_opens if not pipe.writers else -1
+        if self.readable:
+            pipe.readers += 1
+        if self.writable:
+            pipe.writers += 1
+        pipe.queue.wake()
+
+    def close(self) -> None:
+        pipe = self.pipe
+        if self.readable:
+            pipe.readers -= 1
+        if self.writable:
+            pipe.writers -= 1
+        if not pipe.readers and not pipe.writers:
+            pipe.buffer.clear()
+        pipe.queue.wake()
+
+    def read(self, count: int, offset: int | None = None) -> bytes:
+        if not self.readable:
+            raise Errno(EBADF)
+        if offset is not None:
+            raise Errno(ESPIPE)
+        return self.pipe.read(count)
+
+    def write(self, data: bytes, offset: int | None = None) -> int:
+        if not self.writable:
+            raise Errno(EBADF)
+        if offset is not None:
+            raise Errno(ESPIPE)
+        return self.pipe.write(data)
+
+    def seek(self, offset: int, whence: int) -> int:
+        raise Errno(ESPIPE)
+
+    def truncate(self, size: int) -> None:
+        raise Errno(EINVAL)
+
+    def sync(self) -> None:
+        raise Errno(EINVAL)
+
+    def ioctl(self, request: int, argument: int, space: AddressSpace) -> int:
+        if request == FIONREAD:
+            space.copy_out(argument, len(self.pipe.buffer).to_bytes(4, "little"))
+            return 0
+        return super().ioctl(request, argument, space)
+
+    def poll(self) -> int:
+        pipe = self.pipe
+        ready = 0
+        if self.readable:
+            if pipe.buffer:
+                ready |= POLLIN | POLLRDNORM
+            if not pipe.writers and pipe.write_opens != self._writers_before:
+                ready |= POLLHUP
+        if self.writable:
+            if pipe.capacity - len(pipe.buffer) >= PIPE_BUF:
+                ready |= POLLOUT | POLLWRNORM
+            if not pipe.readers:
+                ready |= POLLERR
+        return ready
+
+
+class PipeNode(Node):
+    """The inode of a pipe that has no name."""
+
+    __slots__ = ("created", "pipe")
+
+    def __init__(self, filesystem: PipeFs, ino: int, pipe: Pipe, uid: int = 0, gid: int = 0, created: int = 0) -> None:
+        super().__init__(filesystem, ino, S_IFIFO | 0o600, uid, gid)
+        self.pipe = pipe
+        self.created = created
+
+    def __del__(self) -> None:
+        filesystem = self.filesystem
+        if isinstance(filesystem, PipeFs):
+            filesystem.capacity -= CAPACITY
+
+    def stat(self) -> Stat:
+        result = super().stat()
+        result.atime = result.mtime = result.ctime = self.created
+        return result
+
+    def set_attributes(
+        self,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        atime: int | None = None,
+        mtime: int | None = None,
+    ) -> None:
+        if mode is not None:
+            self.mode = S_IFIFO | mode & 0o7777
+        if uid is not None:
+            self.uid = uid
+        if gid is not None:
+            self.gid = gid
+
+    def label(self) -> bytes:
+        return b"pipe:[%d]" % self.ino
+
+    def open(self, flags: int, task_context: object | None = None) -> OpenFile:
+        """Through /proc/PID/fd; never waits, a pipe is open already."""
+        return PipeEnd(self, self.pipe, flags)
+
+
+class PipeFs(Filesystem):
+    """Where the pipes of one VM live: their inode numbers, and how much they may hold together."""
+
+    name = "pipefs"
+    magic = 0x50495045
+
+    def __init__(self, clock: Clock | None = None, soft_limit: int = 16 << 20) -> None:
+        super().__init__()
+        self.device = 0xC
+        self.soft_limit = soft_limit
+        self.capacity = 0
+        self._clock = clock
+        self._last_ino = 0
+
+    def number(self) -> int:
+        self._last_ino += 1
+        return self._last_ino
+
+    def pipe(self, flags: int = 0, uid: int = 0, gid: int = 0) -> tuple[PipeEnd, PipeEnd]:
+        """The read end and the write end of a new pipe. `flags`: O_NONBLOCK."""
+        capacity = CAPACITY if self.capacity + CAPACITY <= self.soft_limit else SMALL_CAPACITY
+        self.capacity += CAPACITY
+        created = self._clock.realtime() if self._clock is not None else 0
+        node = PipeNode(self, self.number(), Pipe(capacity), uid, gid, created)
+        node.pipe.read_opens = node.pipe.write_opens = 1
+        reader = PipeEnd(node, node.pipe, O_RDONLY | flags)
+        writer = PipeEnd(node, node.pipe, O_WRONLY | flags)
+        reader._writers_before = -1
+        return reader, writer
