@@ -45,6 +45,7 @@ class Pool(Protocol):
 
 
 class Table(Protocol):
+    leaves: dict[int, int]
     words: layout.TableWords
     pointer: int
 

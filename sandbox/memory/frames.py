@@ -182,8 +182,12 @@ class FramePool:
     def _allocate(self, owner: int) -> int:
         if self._native:
             return int(self._native.allocate(self._pointer, owner))
+        return self.take(owner, zero=True)
+
+    def take(self, owner: int, zero: bool) -> int:
+        """What the accelerator's allocate does: a frame, -1 when the account or -2 when the pool is full."""
         with self._lock:
-            return self._take(owner, zero=True)
+            return self._take(owner, zero)
 
     def _take(self, owner: int, zero: bool) -> int:
         words = self.words

@@ -1,0 +1,438 @@
+"""The twin of `_engine.c` in Python, for machines without a C compiler: the same structures, the same
+decisions, the same reports, slower. Read the C file's comments for the reasons; here are only the differences.
+
+The instruction budget is counted by a dozen machine instructions of our own (`_BLOCK_STUB`), since a Python
+callback per block would cost 400 ns; on hosts other than x86-64 it is a Python callback. Free-running slices are
+ended by a thread per core.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import platform
+import struct
+import threading
+import time
+from ctypes import c_int, c_uint32, c_uint64, c_void_p
+from typing import TYPE_CHECKING, Any
+
+import unicorn
+
+from sandbox.engine import layout, library
+from sandbox.engine.context import FILL, INTERRUPT, Context, TlbEntry
+from sandbox.engine.layout import COPY, DEVICE, LEAF_ENTRIES, PAGE_SIZE, PRESENT, ZERO
+
+if TYPE_CHECKING:
+    from sandbox.engine.engine import Engine, Table
+
+_NEED = {16: layout.READ, 17: layout.WRITE, 18: layout.EXECUTE}  # UC_MEM_READ, UC_MEM_WRITE, UC_MEM_FETCH
+_GOLDEN, _WORD = 0x9E3779B97F4A7C15, (1 << 64) - 1
+_FLUSH_AFTER = 200
+_IT_BITS = 0x0600FC00
+_TICK = 0.0005  # seconds between stops sent to an overdue engine
+
+# void block(uc, address, uint32 size, struct {int64 left; u64 skip; void *emu_stop; u64 stopped} *data), System V x86-64
+_BLOCK_STUB = bytes.fromhex(
+    "48 83 79 08 00"  # cmp qword [rcx+8], 0
+    "75 12"  # jne skip
+    "48 83 39 00"  # cmp qword [rcx], 0
+    "7e 15"  # jle stop
+    "89 d0"  # mov eax, edx
+    "83 f8 01"  # cmp eax, 1
+    "83 d0 00"  # adc eax, 0: an empty block counts one
+    "48 29 01"  # sub [rcx], rax
+    "c3"
+    "48 c7 41 08 00 00 00 00 c3"  # skip: mov qword [rcx+8], 0; ret
+    "48 c7 41 18 01 00 00 00 ff 61 10"  # stop: mov qword [rcx+24], 1; jmp [rcx+16]
+)
+_BLOCK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
+_SYSCALL = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
+
+
+class _Budget(ctypes.Structure):
+    _fields_ = [("left", ctypes.c_int64), ("skip", c_uint64), ("emu_stop", c_void_p), ("stopped", c_uint64)]
+
+
+class TwinCore:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._words = engine.words
+        self._uc = engine.uc
+        self._pool: Any = engine.pool  # a FramePool: the twin does its bookkeeping through it
+        self._seen = memoryview(engine._seen).cast("I")
+        self._entries = self._pool.entries
+        self._live: Context | None = None
+        self._table: Table | None = None
+        self._scratch: int | None = None
+        self._flip = (0, 0)
+        self._reason = 0
+        self._fault = (0, 0, 0)
+        self._vector = 0
+        self._loaded = (0, 0, 0)
+        self._fills_since_flush = 0
+        self._value = c_uint64()
+        self._value_at = ctypes.byref(self._value)
+        self._budget = _Budget(0, 0, library.address_of(library.emu_stop), 0)
+        isa = engine.isa
+        self._mask = isa.word_mask
+        self._numbers = [isa.numbers[name] for name in (isa.syscall_number, *isa.syscall_arguments)]
+        self._captured = (c_uint64 * 7)()
+        self._capture_ids = (c_int * 7)(*self._numbers)
+        base = ctypes.addressof(self._captured)
+        self._capture_at = (c_void_p * 7)(*(base + 8 * index for index in range(7)))
+        self._deadline = 0.0
+        self._running = False
+        self._closed = threading.Event()
+        self._wanted = threading.Condition()
+        self._ticker: threading.Thread | None = None
+        self._callbacks = [
+            FILL(self._fill),
+            self._block_hook(),
+            _SYSCALL(self._on_syscall),
+            INTERRUPT(self._on_interrupt),
+        ]
+        engine.install(self._callback_address, 0)
+
+    # ---- hooks
+
+    def _callback_address(self, index: int) -> int:
+        callback = self._callbacks[index]
+        if isinstance(callback, int):
+            return callback
+        return int(ctypes.cast(callback, c_void_p).value or 0)
+
+    def _block_hook(self) -> Any:
+        if platform.machine() == "x86_64":
+            protection = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+            try:
+                self._stub = mmap.mmap(-1, PAGE_SIZE, prot=protection)
+            except OSError:
+                return _BLOCK(self._on_block)
+            # the data pointer is part of the code, because all hooks of the twin are installed without one
+            load = b"\x48\xb9" + struct.pack("<Q", ctypes.addressof(self._budget))  # mov rcx, data
+            self._stub.write(load + _BLOCK_STUB)
+            return ctypes.addressof(ctypes.c_char.from_buffer(self._stub))
+        return _BLOCK(self._on_block)
+
+    def _on_block(self, uc: int, address: int, size: int, data: int) -> None:
+        budget = self._budget
+        if budget.skip:
+            budget.skip = 0
+        elif budget.left <= 0:
+            budget.stopped = 1
+            library.emu_stop(self._uc)
+        else:
+            budget.left -= size or 1
+
+    def _on_syscall(self, uc: int, data: int) -> None:
+        context = self._live
+        assert context is not None
+        if context.words.constants_count and self._answer(context):
+            return
+        self._reason = layout.STOP_SYSCALL
+        library.emu_stop(self._uc)
+
+    def _answer(self, context: Context) -> bool:
+        number = self._read(self._numbers[0]) & self._mask
+        words = context.words
+        if number >= words.constants_count or not words.constants[number].valid:
+            return False
+        constant = words.constants[number]
+        constant.count += 1
+        self._write(self._words.result_register, constant.value)
+        return True
+
+    def _on_interrupt(self, uc: int, number: int, data: int) -> None:
+        if number == self._words.syscall_vector:
+            self._on_syscall(uc, data)
+            return
+        self._reason = layout.STOP_TRAP
+        self._vector = number
+        library.emu_stop(self._uc)
+
+    # ---- registers of the live context
+
+    def _read(self, register: int) -> int:
+        self._value.value = 0
+        library.reg_read(self._uc, register, self._value_at)
+        return self._value.value
+
+    def _write(self, register: int, value: int) -> None:
+        self._value.value = value
+        library.reg_write(self._uc, register, self._value_at)
+
+    # ---- soft MMU
+
+    def _fill(self, uc: int, address: int, kind: int, result: ctypes._Pointer[TlbEntry], data: int) -> bool:
+        entry = result[0]
+        if self._scratch is not None:
+            entry.paddr, entry.perms = self._scratch, 7
+            return True
+        need = _NEED[kind]
+        address &= ~(PAGE_SIZE - 1)
+        table = self._table
+        assert table is not None
+        if address >= table.words.end:
+            return self._faulted(address, need, 0)
+        leaf = table.leaves.get(address >> 21)
+        if leaf is None:
+            return self._faulted(address, need, 0)
+        index = leaf * LEAF_ENTRIES + (address >> 12 & 511)
+        value = self._entries[index]
+        if not value & need:
+            return self._faulted(address, need, 0)
+        self._words.fills += 1
+        self._fills_since_flush += 1
+        if value & DEVICE:
+            entry.paddr, entry.perms = value & ~0xFFF, 3
+            return True
+        pool = self._pool
+        private = pool.references[leaf] == 1
+        if not value & PRESENT or (need == layout.WRITE and value & COPY):
+            if not private or not value & (PRESENT | ZERO):
+                return self._faulted(address, need, 0)
+            out_of_memory = self._materialise(index, value)
+            if out_of_memory:
+                return self._faulted(address, need, out_of_memory)
+            self._words.faults_resolved += 1
+            value = self._entries[index]
+        if not value & layout.ACCESSED and private:
+            value |= layout.ACCESSED
+            self._entries[index] = value
+        permissions = self._permissions(value, need, private)
+        if permissions is None:
+            return False
+        entry.paddr, entry.perms = value >> 12 << 12, permissions
+        if self._words.thumb:
+            flags = self._read(self._words.flags_register)
+            if flags & _IT_BITS:
+                self._write(self._words.flags_register, flags & ~_IT_BITS)
+        return True
+
+    def _permissions(self, value: int, need: int, private: bool) -> int | None:
+        """What the TLB entry may allow now; None when the frame has to change sides first."""
+        pool, frame = self._pool, value >> 12
+        state, seen = pool.state[frame], self._seen[frame]
+        current = pool.generation[frame] + 1 & 0xFFFFFFFF
+        writable = value & layout.WRITE and not value & COPY and private
+        permissions = 1 if value & layout.READ else 0
+        if state == layout.MIXED:
+            if seen and seen != current:
+                return self._flipped(frame, need)
+            if writable:
+                pool.generation[frame] = pool.generation[frame] + 1 & 0xFFFFFFFF
+                current = pool.generation[frame] + 1 & 0xFFFFFFFF
+            self._seen[frame] = current
+            permissions |= 6 if writable else 4 if value & layout.EXECUTE else 0
+        elif need == layout.EXECUTE:
+            if state == layout.WRITABLE or (seen and seen != current):
+                return self._flipped(frame, need)
+            self._seen[frame] = current
+            pool.state[frame] = layout.EXECUTABLE
+            permissions |= 4
+        elif state == layout.EXECUTABLE:
+            if need == layout.WRITE:
+                return self._flipped(frame, need)
+            permissions |= 4 if value & layout.EXECUTE and seen == current else 0
+        elif writable:
+            pool.state[frame] = layout.WRITABLE
+            permissions |= 2
+        return permissions
+
+    def _faulted(self, address: int, need: int, out_of_memory: int) -> bool:
+        self._reason = layout.STOP_FAULT
+        self._fault = (address, need >> 1, out_of_memory)
+        return False
+
+    def _flipped(self, frame: int, need: int) -> None:
+        self._reason = layout.STOP_FLIP
+        self._flip = (frame, need)
+        self._words.report[layout.FLIPS] += 1
+
+    def _materialise(self, index: int, value: int) -> int:
+        """Demand zero or copy on write; 0, or 1 when the VM and 2 when the pool has no frame left."""
+        pool, table = self._pool, self._table
+        assert table is not None
+        owner = table.words.account
+        if not value & PRESENT:
+            frame = pool.take(owner, zero=True)
+            if frame >= 0:
+                self._entries[index] = frame << 12 | (value & layout.FLAGS & ~ZERO) | PRESENT
+        elif pool.references[value >> 12] == 1:
+            frame = value >> 12
+            self._entries[index] = value & ~(COPY | layout.CLEAN)
+        else:
+            frame = pool.take(owner, zero=False)
+            if frame >= 0:
+                old = value >> 12 << 12
+                pool.memory[frame << 12 : (frame << 12) + PAGE_SIZE] = pool.memory[old : old + PAGE_SIZE]
+                pool.release(value >> 12)
+                self._entries[index] = frame << 12 | (value & layout.FLAGS & ~(COPY | layout.CLEAN))
+        return 0 if frame >= 0 else -frame
+
+    def _flush(self) -> None:
+        library.control(self._uc, unicorn.UC_CTL_TLB_FLUSH)
+        self._fills_since_flush = 0
+        self._words.flushes += 1
+
+    def _drop_translations(self, frame: int) -> None:
+        self._flush()
+        self._scratch = frame << 12
+        address = self._words.scratch_address
+        library.control(self._uc, unicorn.UC_CTL_TB_REMOVE_CACHE, address, address + PAGE_SIZE)
+        self._scratch = None
+        self._flush()
+
+    def _resolve_flip(self) -> None:
+        pool = self._pool
+        frame, need = self._flip
+        before = after = pool.state[frame]
+        if before == layout.WRITABLE and need == layout.EXECUTE:
+            after = layout.EXECUTABLE
+        elif before == layout.EXECUTABLE and need == layout.WRITE:
+            after = layout.WRITABLE
+        if after != before:
+            pool.flip_count[frame] += 1
+            if pool.flip_count[frame] >= layout.FLIPS_UNTIL_MIXED:
+                after = layout.MIXED
+        if before == layout.EXECUTABLE and after != before:
+            pool.generation[frame] = pool.generation[frame] + 1 & 0xFFFFFFFF
+        pool.state[frame] = after
+        if after != layout.WRITABLE:
+            current = pool.generation[frame] + 1 & 0xFFFFFFFF
+            if self._seen[frame] and self._seen[frame] != current:
+                self._drop_translations(frame)
+            self._seen[frame] = current
+        self._flush()
+
+    # ---- contexts
+
+    def park(self, context: Context) -> None:
+        library.check(library.context_save(self._uc, context.words.saved), "saving a context")
+        self.forget(context)
+
+    def forget(self, context: Context) -> None:
+        context.twin = None
+        if self._live is context:
+            self._live = None
+
+    def _bring_in(self, context: Context) -> None:
+        if self._live is context:
+            return
+        if self._live is not None:
+            self.park(self._live)
+        if context.twin is not None:
+            context.twin.park(context)
+        library.check(library.context_restore(self._uc, context.words.saved), "restoring a context")
+        context.twin = self
+        self._live = context
+
+    # ---- the run loop
+
+    def run(self, context: Context, table: Table, budget: int, count: int) -> int:
+        self._bring_in(context)
+        self._table = table
+        loaded = (table.words.identity, table.words.epoch, self._pool.words.code_epoch)
+        if loaded != self._loaded or self._fills_since_flush > _FLUSH_AFTER:
+            self._flush()
+            self._loaded = loaded
+        words, report = context.words, self._words.report
+        if words.has_result:
+            self._write(self._words.result_register, words.result)
+            words.has_result = 0
+        pc = self._read(self._words.pc_register) & self._mask
+        counter = self._budget
+        counter.stopped = 0
+        counter.skip = words.resume == pc
+        words.resume = layout.NO_RESUME
+        exact = self._engine.exact
+        if exact:
+            counter.left = budget
+        else:
+            self._start_ticker(budget)
+        while True:
+            self._reason = layout.STOP_NONE
+            if self._words.thumb:
+                pc |= self._read(self._words.flags_register) >> 5 & 1
+            error = library.emu_start(self._uc, pc, 0, 0, count)
+            pc = self._read(self._words.pc_register) & self._mask
+            if self._reason == layout.STOP_FLIP:
+                self._resolve_flip()
+                counter.skip = self._flip[1] != layout.EXECUTE
+                continue
+            if self._reason == layout.STOP_NONE:
+                if counter.stopped:
+                    self._reason = layout.STOP_BUDGET
+                elif error == unicorn.UC_ERR_INSN_INVALID:
+                    self._reason, self._vector = layout.STOP_TRAP, layout.ILLEGAL_VECTOR
+                elif error:
+                    self._reason = layout.STOP_ERROR
+                    report[layout.ERROR] = error
+                elif count:
+                    self._reason = layout.STOP_BUDGET
+                elif not exact:
+                    if time.monotonic() < self._deadline:
+                        continue
+                    self._reason = layout.STOP_BUDGET
+                else:
+                    self._reason = layout.STOP_HALT
+            break
+        self._running = False
+        report[layout.PC] = pc
+        report[layout.WORK] = budget - counter.left if exact else 0
+        if self._reason == layout.STOP_FAULT:
+            report[layout.ADDRESS], report[layout.ACCESS], report[layout.OUT_OF_MEMORY] = self._fault
+            if self._fault[1] << 1 != layout.EXECUTE:
+                words.resume = pc
+        elif self._reason == layout.STOP_SYSCALL:
+            self._capture(pc)
+        elif self._reason == layout.STOP_TRAP:
+            report[layout.VECTOR] = self._vector
+        return self._reason
+
+    def _capture(self, pc: int) -> None:
+        report, mask = self._words.report, self._mask
+        ctypes.memset(self._captured, 0, 56)
+        library.reg_read_batch(self._uc, self._capture_ids, self._capture_at, 7)
+        report[layout.NUMBER : layout.NUMBER + 7] = [value & mask for value in self._captured]
+        if self._words.sysret:
+            flags = self._read(self._words.flags_register)
+            self._write(self._words.sysret_registers[0], pc)
+            self._write(self._words.sysret_registers[1], flags)
+
+    # ---- free-running slices
+
+    def _start_ticker(self, nanoseconds: int) -> None:
+        self._deadline = time.monotonic() + nanoseconds / 1e9
+        self._running = True
+        if self._ticker is None:
+            self._ticker = threading.Thread(target=self._tick, name="sandbox-ticker", daemon=True)
+            self._ticker.start()
+        with self._wanted:
+            self._wanted.notify()
+
+    def _tick(self) -> None:
+        while not self._closed.is_set():
+            if not self._running:
+                with self._wanted:
+                    self._wanted.wait(0.1)
+                continue
+            left = self._deadline - time.monotonic()
+            if left <= 0 and self._running:
+                library.emu_stop(self._uc)
+            time.sleep(max(_TICK, min(left, 0.01)))
+
+    def interrupt(self) -> None:
+        self._deadline = 0.0
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._ticker is not None:
+            with self._wanted:
+                self._wanted.notify()
+            self._ticker.join()
+        if self._live is not None:
+            self.park(self._live)
+        self._seen.release()
+        self._callbacks.clear()
