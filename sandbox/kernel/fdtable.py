@@ -44,6 +44,16 @@ class FdTable:
         except KeyError:
             raise Errno(EBADF) from None
 
+    def expect_room(self) -> None:
+        """Raise what `allocate` would, before there is a file: a call that fails for that must not have created one."""
+        fd = self._lowest
+        while fd in self._files:
+            fd += 1
+        if fd >= self.limit:
+            raise Errno(EMFILE)
+        if self._budget.used >= self._budget.limit:
+            raise Errno(ENFILE)
+
     def allocate(self, file: OpenFile, minimum: int = 0, close_on_exec: bool = False) -> int:
         """Take over the caller's reference to `file`; on failure the caller still owns it."""
         files = self._files
@@ -60,6 +70,16 @@ class FdTable:
             self._close_on_exec.add(fd)
         return fd
 
+    def expect_room(self, minimum: int = 0) -> None:
+        """Raise what `allocate` would, before something is done that could not be undone (creating a file)."""
+        fd = max(minimum, self._lowest)
+        while fd in self._files:
+            fd += 1
+        if fd >= self.limit:
+            raise Errno(EMFILE)
+        if self._budget.used >= self._budget.limit:
+            raise Errno(ENFILE)
+
     def replace(self, fd: int, file: OpenFile, close_on_exec: bool = False) -> None:
         """Put `file` at exactly `fd` (dup2), closing what was there; takes over the caller's reference."""
         if not 0 <= fd < self.limit:
@@ -70,7 +90,7 @@ class FdTable:
         self._files[fd] = file
         self.set_close_on_exec(fd, close_on_exec)
         if previous is not None:
-            previous.release()
+            self._let_go(previous)
 
     def close(self, fd: int) -> None:
         try:
@@ -80,7 +100,7 @@ class FdTable:
         self._close_on_exec.discard(fd)
         self._budget.used -= 1
         self._lowest = min(self._lowest, fd)
-        file.release()
+        self._let_go(file)
 
     def flags(self, fd: int) -> bool:
         """Whether the descriptor is closed by execve (FD_CLOEXEC, the only descriptor flag there is)."""
@@ -136,6 +156,11 @@ class FdTable:
     def close_on_exec(self) -> None:
         for fd in sorted(self._close_on_exec):
             self.close(fd)
+
+    def _let_go(self, file: OpenFile) -> None:
+        if file.node.locks is not None:
+            file.node.locks.drop(self)  # closing any descriptor of a file drops all record locks on it (POSIX)
+        file.release()
 
     def _charge(self) -> None:
         if self._budget.used >= self._budget.limit:

@@ -7,17 +7,39 @@ task, because clone(2) can share them in any combination.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from sandbox.abi import flags
-from sandbox.kernel.signals import PendingSignals, SignalActions
+from sandbox.abi.signals import (
+    CLD_CONTINUED,
+    CLD_STOPPED,
+    SA_NOCLDSTOP,
+    SIGCHLD,
+    SIGCONT,
+)
+from sandbox.kernel.signals import PendingSignals, SignalActions, SignalInfo, send_to_process
 from sandbox.wait import WaitQueue
 
 if TYPE_CHECKING:
     from sandbox.kernel.linux import LinuxMachine
     from sandbox.kernel.task import Task
 
+
+class Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
 UNLIMITED = flags.RLIM_INFINITY
+
+
+@dataclass(frozen=True, slots=True)
+class MachineLimits:
+    """What a whole machine may have; beyond it the guest gets EAGAIN, ENFILE."""
+
+    tasks: int = 1024
+    files: int = 4096
+    highest_pid: int = 32768
 
 
 class Limits:
@@ -82,13 +104,13 @@ class Process:
         self.parent = parent
         self.children: dict[int, Process] = {}
         self.threads: dict[int, Task] = {}
-        self.group = parent.group if parent is not None else pid  # process group id
-        self.session = parent.session if parent is not None else pid
+        self.group: int = parent.group if parent is not None else pid  # process group id
+        self.session: int = parent.session if parent is not None else pid
         self.terminal: object | None = parent.terminal if parent is not None else None  # the controlling terminal
         self.actions = SignalActions()
         self.pending = PendingSignals()
         self.signal_arrival = WaitQueue()  # sigtimedwait and signalfd sleep here
-        self.limits = parent.limits.copy() if parent is not None else Limits()
+        self.limits: Limits = parent.limits.copy() if parent is not None else Limits()
         self.usage = Usage()  # of threads that have ended
         self.children_usage = Usage()  # of children that were waited for
         self.exit_signal = 17  # SIGCHLD; what the parent is sent when this process ends
@@ -101,15 +123,16 @@ class Process:
         self.continue_reported = True
         self.executed = False  # has called execve since fork (setpgid(2) wants to know)
         self.subreaper = False
-        self.nice = parent.nice if parent is not None else 0
+        self.nice: int = parent.nice if parent is not None else 0
         self.started = kernel.clock.monotonic()
-        self.executable = parent.executable if parent is not None else b""
+        self.executable: bytes = parent.executable if parent is not None else b""
         self.arguments: tuple[int, int] = (0, 0)  # where /proc/PID/cmdline is in memory
         self.environment: tuple[int, int] = (0, 0)
         self.auxiliary = b""
-        self.interval_timers: dict[int, object] = {}
-        self.timers: dict[int, object] = {}
+        self.interval_timers: dict[int, Cancellable] = {}  # setitimer, by which
+        self.timers: dict[int, Cancellable] = {}  # timer_create, by number
         self.dumpable = 1
+        self.last_uid = 0
         self.death_signal = 0  # PR_SET_PDEATHSIG
         self.keep_capabilities = False
         self.no_new_privileges = False
@@ -121,6 +144,20 @@ class Process:
     @property
     def alive(self) -> bool:
         return self.wait_status is None
+
+    @property
+    def uid(self) -> int:
+        """The real user id of the process, kept when its last thread has gone."""
+        for task in self.threads.values():
+            self.last_uid = task.credentials.uid
+            break
+        return self.last_uid
+
+    def cancel_timers(self) -> None:
+        for timer in (*self.interval_timers.values(), *self.timers.values()):
+            timer.cancel()
+        self.interval_timers.clear()
+        self.timers.clear()
 
     def discard_pending(self, mask: int) -> None:
         self.pending.discard(mask)
@@ -135,7 +172,7 @@ class Process:
         for task in self.threads.values():
             if task.state == "ready":
                 task.state = "stopped"
-        self.kernel.report_child_change(self)
+        report_change(self)
 
     def resume(self, report: bool = True) -> None:
         """SIGCONT (or SIGKILL, which must be able to run)."""
@@ -148,4 +185,24 @@ class Process:
                 self.kernel.make_ready(task)
         if report:
             self.continue_reported = False
-            self.kernel.report_child_change(self)
+            report_change(self)
+
+
+def report_change(process: Process) -> None:
+    """The process was stopped or continued: tell the parent, unless it does not want to know."""
+    parent = process.parent
+    if parent is None:
+        return
+    if not parent.actions[SIGCHLD].flags & SA_NOCLDSTOP:
+        stopped = process.stop_signal
+        send_to_process(
+            parent,
+            SignalInfo(
+                SIGCHLD,
+                CLD_STOPPED if stopped else CLD_CONTINUED,
+                pid=process.pid,
+                uid=process.uid,
+                status=stopped or SIGCONT,
+            ),
+        )
+    parent.child_change.wake()

@@ -85,9 +85,7 @@ class SignalActions:
 
     def reset_for_exec(self) -> None:
         """Handlers point into a program that is gone; what was ignored stays ignored (execve(2))."""
-        self._table = {
-            number: Action(SIG_IGN) for number, action in self._table.items() if action.handler == SIG_IGN
-        }
+        self._table = {number: Action(SIG_IGN) for number, action in self._table.items() if action.handler == SIG_IGN}
 
     def reset_handlers(self) -> None:
         """CLONE_CLEAR_SIGHAND: everything that is not ignored goes back to its default."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sandbox.kernel.fdtable import FdTable
     from sandbox.kernel.linux import LinuxMachine
     from sandbox.memory import AddressSpace
-    from sandbox.vfs.walk import Place
+    from sandbox.vfs.mount import Place
 
 ALL_CAPABILITIES = (1 << 41) - 1
 
@@ -81,7 +81,6 @@ class Task:
     """`state`: "ready" (to run), "waiting" (in a call), "stopped" (job control), "zombie", "dead"."""
 
     __slots__ = (
-        "alive",
         "attention",
         "call",
         "clear_tid",
@@ -96,6 +95,7 @@ class Task:
         "name",
         "policy",
         "process",
+        "queued",
         "queues",
         "restart",
         "restartable",
@@ -105,8 +105,8 @@ class Task:
         "space",
         "state",
         "tid",
-        "tls_entries",
         "timer_slack",
+        "tls_entries",
         "usage",
         "vfork_done",
         "word",
@@ -136,7 +136,7 @@ class Task:
         self.credentials = credentials
         self.signals = TaskSignals()
         self.state = "ready"
-        self.alive = True
+        self.queued = False  # stands in the run queue
         self.attention = False  # look at the signals before going back to user code
         self.call: tuple[int, tuple[int, ...]] | None = None  # number and raw arguments of the call it sleeps in
         self.restart: dict[str, Any] = {}  # what that call must remember; emptied when it ends
@@ -168,6 +168,11 @@ class Task:
 
     def wake(self, queue: WaitQueue | None) -> None:
         """The queue has news: run the handler again. (The Sleeper protocol.)"""
+        self.kernel.make_ready(self)
+
+    def expire(self, entry: list[Any]) -> None:
+        """The deadline of the sleep has passed: run the handler again, which will notice."""
+        self.deadline = None
         self.kernel.make_ready(self)
 
     def __repr__(self) -> str:

@@ -1,0 +1,49 @@
+"""i386: the descriptor table that `mov gs, selector` reads, a read-only page of every address space.
+
+set_thread_area(2) gives each thread three entries of its own; they are shown before the thread runs. Sources: Intel
+SDM vol. 3A, 3.4.5; `arch/x86/kernel/tls.c`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from sandbox.engine.privilege import GDT, GDT_ADDRESS
+
+if TYPE_CHECKING:
+    from sandbox.kernel.task import Task
+    from sandbox.memory import AddressSpace
+
+ENTRIES = 3
+_PROT_READ = 1
+
+
+def install(space: AddressSpace) -> None:
+    """Map the table into a new address space."""
+    space.map(GDT_ADDRESS, 4096, _PROT_READ, fixed=True, kernel=True, name=b"[gdt]")
+    space.write(GDT_ADDRESS, GDT)
+
+
+def first_entry() -> int:
+    return len(GDT) // 8
+
+
+def descriptor(base: int, limit: int, flags: int) -> bytes:
+    """A user data descriptor of `struct user_desc`: flags are seg_32bit:1 contents:2 read_exec_only:1
+    limit_in_pages:1 seg_not_present:1 useable:1."""
+    if flags & 0x20:
+        return bytes(8)
+    contents = flags >> 1 & 3
+    writable = 0 if flags & 8 else 2
+    access = 0x80 | 0x60 | 0x10 | contents << 2 | writable | 1
+    high = (flags & 1) << 2 | (flags >> 4 & 1) << 3 | (flags >> 6 & 1)
+    return struct.pack(
+        "<HHBBBB", limit & 0xFFFF, base & 0xFFFF, base >> 16 & 0xFF, access, (limit >> 16 & 0xF) | high << 4, base >> 24
+    )
+
+
+def show(task: Task) -> None:
+    """Write the task's entries into its address space's table."""
+    for number, data in task.tls_entries.items():
+        task.space.write(GDT_ADDRESS + 8 * number, data)

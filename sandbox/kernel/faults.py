@@ -1,0 +1,110 @@
+"""What a task did that the CPU would not: page faults that cannot be resolved, and traps, as signals.
+
+Which signal and which si_code follows Linux (sigaction(2), `arch/*/mm/fault.c`, `arch/*/kernel/traps.c`). Only the
+page of a fault is known to the engine, so si_addr is exact for instruction fetches and page-exact for data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.abi.signals import (
+    BUS_ADRALN,
+    BUS_ADRERR,
+    FPE_FLTINV,
+    FPE_INTDIV,
+    ILL_ILLOPC,
+    SEGV_ACCERR,
+    SEGV_MAPERR,
+    SI_KERNEL,
+    SIGBUS,
+    SIGFPE,
+    SIGILL,
+    SIGSEGV,
+    SIGTRAP,
+    TRAP_BRKPT,
+    TRAP_TRACE,
+)
+from sandbox.engine import Access, Engine, Stop, StopReason, Trap
+from sandbox.errors import OutOfMemory
+from sandbox.kernel.signals import SignalInfo, force
+
+if TYPE_CHECKING:
+    from sandbox.kernel.linux import LinuxMachine
+    from sandbox.kernel.task import Task
+
+_LONGEST_BLOCK = 512  # instructions
+
+_TRAPS: dict[Trap, tuple[int, int]] = {
+    Trap.ILLEGAL_INSTRUCTION: (SIGILL, ILL_ILLOPC),
+    Trap.DIVIDE_ERROR: (SIGFPE, FPE_INTDIV),
+    Trap.BREAKPOINT: (SIGTRAP, TRAP_BRKPT),
+    Trap.PROTECTION: (SIGSEGV, SI_KERNEL),
+    Trap.FLOATING_POINT: (SIGFPE, FPE_FLTINV),
+    Trap.OVERFLOW: (SIGSEGV, SI_KERNEL),
+    Trap.BOUNDS: (SIGSEGV, SI_KERNEL),
+    Trap.ALIGNMENT: (SIGBUS, BUS_ADRALN),
+    Trap.SINGLE_STEP: (SIGTRAP, TRAP_TRACE),
+    Trap.ENVIRONMENT_CALL: (SIGILL, ILL_ILLOPC),
+    Trap.OTHER: (SIGILL, ILL_ILLOPC),
+}
+_VERBS = {Access.READ: "read", Access.WRITE: "write", Access.FETCH: "instruction fetch"}
+
+
+def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) -> None:
+    """Bring the page, or signal the task."""
+    space, address, access = task.space, stop.address, stop.access
+    if stop.out_of_memory is not None:
+        kernel.out_of_memory(task, stop.out_of_memory)
+        return
+    try:
+        if space.resolve(address, access):
+            task.usage.minor += 1
+            return
+    except OutOfMemory as error:
+        kernel.out_of_memory(task, error.scope)
+        return
+    fault = space.fault
+    if fault == "oom":
+        kernel.out_of_memory(task, "vm")
+        return
+    if access is Access.FETCH:
+        address = _fetch_address(engine, task, stop)
+        access, fault = stop.access, space.fault if stop.reason is StopReason.FAULT else fault
+    kernel.stats.faults[fault] += 1
+    pc = task.context.pc
+    number, code, why = {
+        "bus": (SIGBUS, BUS_ADRERR, "beyond the end of the mapped file"),
+        "accerr": (SIGSEGV, SEGV_ACCERR, "which its protection does not allow"),
+    }.get(fault, (SIGSEGV, SEGV_MAPERR, "where nothing is mapped"))
+    kernel.note_fault(task, f"{_VERBS[access]} at {_place(address, access)}, {why} (pc {pc:#x})")
+    force(task, SignalInfo(number, code, address=address))
+
+
+def _place(address: int, access: Access) -> str:
+    return f"{address:#x}" if access is Access.FETCH else f"page {address & ~4095:#x}"
+
+
+def _fetch_address(engine: Engine, task: Task, stop: Stop) -> int:
+    """Where exactly the fetch failed. On x86 a block that runs into such a page stops at the block's start: go on
+    one instruction at a time, until the one that fails is reached."""
+    if not task.kernel.isa.block_start_faults:
+        return task.context.pc
+    for _ in range(_LONGEST_BLOCK):
+        if task.context.pc >> 12 == stop.address >> 12:
+            break
+        last = engine.step(task.context, task.space)
+        if last.reason is not StopReason.BUDGET:
+            break
+    return max(task.context.pc, stop.address) if stop.reason is StopReason.FAULT else task.context.pc
+
+
+def serve_trap(kernel: LinuxMachine, task: Task, stop: Stop) -> None:
+    trap = Trap.PROTECTION if stop.reason is StopReason.HALT else stop.trap
+    number, code = _TRAPS[trap]
+    kernel.stats.faults[trap.value] += 1
+    pc = task.context.pc
+    if trap is Trap.BREAKPOINT and kernel.isa.name in ("x86_64", "i386"):
+        code = SI_KERNEL
+    kernel.note_fault(task, f"{trap.value} at pc {pc:#x}")
+    force(task, SignalInfo(number, code, address=0 if code == SI_KERNEL else pc))

@@ -1,0 +1,470 @@
+"""A Linux virtual machine: the kernel's state, and the loop that runs its tasks.
+
+`run` takes the next ready task, lets the engine run it, and serves the stop: a syscall is dispatched, a fault
+resolved or turned into a signal. It returns when the budget is used up, when every task waits, or when process 1 has
+ended, which ends the machine. Tasks of one machine never run at the same moment.
+
+Time and chance come from `clock` and `entropy` only. In a deterministic machine the clock is virtual: it moves with
+the code bytes executed and jumps to the next deadline when everybody sleeps.
+Neighbours: `start` builds the first process, `dispatch` serves calls, `delivery` signals, `lifecycle` ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sandbox.abi.signals import SIGTERM, signal_name
+from sandbox.clock import Clock, Entropy, VirtualClock
+from sandbox.engine import Engine, Isa, Stop, StopReason
+from sandbox.events import Defect, LimitReached, Recorder
+from sandbox.kernel import crash, descriptors, lifecycle
+from sandbox.kernel.delivery import deliver
+from sandbox.kernel.dispatch import dispatch, dispatch_observed
+from sandbox.kernel.faults import serve_fault, serve_trap
+from sandbox.kernel.fdtable import FileBudget
+from sandbox.kernel.futex import FutexTable
+from sandbox.kernel.process import MachineLimits, Process
+from sandbox.kernel.signals import SignalInfo, is_deliverable, send_to_process
+from sandbox.kernel.stats import KernelStats
+from sandbox.kernel.table import calls
+from sandbox.kernel.timers import TimerQueue
+from sandbox.kernel.trace import TraceFormatter
+from sandbox.machine import Activity, Outcome
+from sandbox.vfs.mount import Mounts
+from sandbox.wait import Block
+
+if TYPE_CHECKING:
+    from sandbox.kernel.crash import CrashReport
+    from sandbox.kernel.task import Task
+    from sandbox.memory import Account, AddressSpace, FramePool
+
+QUANTUM = 100_000  # code bytes a task runs before the next one has its turn
+QUANTUM_NANOSECONDS = 1_000_000
+CALL_CHARGE = 300  # code bytes of the budget that a syscall costs: the kernel's work is charged to its machine
+CALL_TIME = 200  # nanoseconds of virtual time that a syscall takes
+SLEEP_CHARGE = 2_000  # for jumping to a deadline, so that a machine that only sleeps lets others run
+LAST_CALLS = 16
+
+# Asked before a call that it observes; returning a number replaces the call by that result.
+SyscallObserver = Callable[["Task", str, tuple[int, ...]], "int | None"]
+
+
+class LinuxMachine:
+    """Made by `sandbox.kernel.start.boot`, which also loads the first program."""
+
+    def __init__(
+        self,
+        isa: Isa,
+        pool: FramePool,
+        account: Account,
+        mounts: Mounts,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        hostname: bytes = b"sandbox",
+        limits: MachineLimits | None = None,
+        deterministic: bool = False,
+        trace: Callable[[str], None] | None = None,
+        events: Recorder | None = None,
+    ) -> None:
+        self.isa = isa
+        self.pool = pool
+        self.account = account
+        self.mounts = mounts
+        self.clock = clock
+        self.entropy = entropy
+        self.hostname = hostname
+        self.domain_name = b"(none)"
+        self.limits = limits or MachineLimits()
+        self.deterministic = deterministic
+        self.events = events
+        self.stats = KernelStats(isa.name)
+        self.calls = calls(isa.name)
+        self.trace_formatter = TraceFormatter()
+        self.trace = trace
+        self.observers: dict[str, list[SyscallObserver]] = {}
+        self.tasks: dict[int, Task] = {}
+        self.processes: dict[int, Process] = {}
+        self.timers = TimerQueue()
+        self.futexes = FutexTable()
+        self.file_budget = FileBudget(self.limits.files)
+        self.recent: deque[tuple[int, int, tuple[int, ...], int | None]] = deque(maxlen=LAST_CALLS)
+        self.boot_time = clock.monotonic()
+        self.many_tasks = False  # there has ever been more than one: traces then say which
+        self.exit_status: int | None = None
+        self.death: str | None = None
+        self.crash: CrashReport | None = None
+        self.on_wake: Callable[[], None] | None = None
+        self.on_breakpoint: Callable[[Task, int], bool] | None = None  # returns whether to go on
+        self._virtual = clock if deterministic and isinstance(clock, VirtualClock) else None
+        self._ready: deque[Task] = deque()
+        self._running = False
+        self._current: Task | None = None
+        self._slice_start = 0
+        self._doomed: tuple[str, int] | None = None
+        self._fault_note = ""
+        self._released = False
+        self.last_pid = 0
+        self._space_users: dict[AddressSpace, int] = {}
+
+    # -- running ----------------------------------------------------------------------------------------
+
+    def run(self, engine: Engine, budget: int) -> Outcome:
+        """See `sandbox.machine.Machine`."""
+        if self.exit_status is not None:
+            return Outcome(Activity.EXITED, 0)
+        self._running = True
+        try:
+            return self._run(engine, budget)
+        finally:
+            self._running = False
+
+    def _run(self, engine: Engine, budget: int) -> Outcome:
+        quantum = QUANTUM if engine.exact else QUANTUM_NANOSECONDS
+        left = budget
+        work = 0
+        while True:
+            now = self.clock.monotonic()
+            self.timers.expire(now)
+            task = self._next_ready()
+            if task is None:
+                deadline = self.timers.next()
+                if self._virtual is None or deadline is None:
+                    return Outcome(Activity.WAITING, work, deadline)
+                self._virtual.advance(max(0, deadline - now))
+                left -= SLEEP_CHARGE
+            else:
+                used, done = self._run_task(engine, task, max(1, min(left, quantum)))
+                left -= used
+                work += done
+                if self._doomed is not None:
+                    reason, status = self._doomed
+                    self._die(reason, status)
+                if self.exit_status is not None:
+                    return Outcome(Activity.EXITED, work)
+                if task.state == "ready":
+                    self._enqueue(task)
+            if left <= 0:
+                return Outcome(Activity.RUNNABLE, work)
+
+    def _next_ready(self) -> Task | None:
+        ready = self._ready
+        while ready:
+            task = ready.popleft()
+            task.queued = False
+            if task.state == "ready":
+                return task
+        return None
+
+    def _run_task(self, engine: Engine, task: Task, budget: int) -> tuple[int, int]:
+        """Run one task until it sleeps, ends or has used `budget`; return (budget used, code bytes done)."""
+        self._current = task
+        self._slice_start = started = self.clock.monotonic()
+        self.stats.switches += 1
+        if task.tls_entries:
+            self.show_tls(task)
+        exact = engine.exact
+        clock, virtual = self.clock, self._virtual
+        counts, recent = self.stats.calls, self.recent
+        observed = self.trace is not None or bool(self.observers)
+        serve = dispatch_observed if observed else dispatch
+        context = task.context
+        left = budget
+        work = 0
+        syscall = StopReason.SYSCALL
+        while left > 0:
+            pending = task.call
+            if pending is not None:  # it was asleep in this call
+                number, arguments = pending
+            else:
+                if task.attention:
+                    deliver(task)
+                    if task.state != "ready":
+                        break
+                stop = engine.run(context, task.space, left)
+                done = stop.work
+                work += done
+                if virtual is not None:
+                    virtual.advance(done)
+                if exact:
+                    left -= done
+                else:
+                    left = budget - (clock.monotonic() - started)
+                if self._doomed is not None:
+                    break
+                if stop.reason is not syscall:
+                    if stop.reason is StopReason.BUDGET:
+                        break
+                    self._serve_stop(engine, task, stop)
+                    if task.state != "ready" or self.exit_status is not None:
+                        break
+                    left -= 1
+                    continue
+                number, arguments = stop.number, stop.arguments
+                counts[number] = counts.get(number, 0) + 1
+            result = serve(task, number, arguments)
+            recent.append((task.tid, number, arguments, result))
+            if exact:
+                left -= CALL_CHARGE
+                if virtual is not None:
+                    virtual.advance(CALL_TIME)
+            if result is not None:
+                context.set_result(result)
+                if pending is not None:
+                    self.finish_call(task)
+            elif task.state != "ready":
+                break
+            elif task.call is not None:
+                deliver(task)  # a signal interrupts the call
+                if task.state != "ready":
+                    break
+            else:
+                context = task.context
+            if self._doomed is not None or self.exit_status is not None:
+                break
+        self.settle_time(task)
+        self._current = None
+        return budget - left, work
+
+    def _serve_stop(self, engine: Engine, task: Task, stop: Stop) -> None:
+        match stop.reason:
+            case StopReason.FAULT:
+                serve_fault(self, engine, task, stop)
+            case StopReason.TRAP | StopReason.HALT:
+                serve_trap(self, task, stop)
+            case StopReason.BREAKPOINT:
+                self._serve_breakpoint(engine, task, stop.address)
+            case _:
+                self.kill(f"the engine failed: {stop.error}", 125)
+
+    def _serve_breakpoint(self, engine: Engine, task: Task, address: int) -> None:
+        if self.on_breakpoint is not None and not self.on_breakpoint(task, address):
+            return
+        stop = engine.step(task.context, task.space)
+        if stop.reason not in (StopReason.BUDGET, StopReason.BREAKPOINT):
+            self._serve_stop(engine, task, stop)
+
+    # -- sleeping and waking ----------------------------------------------------------------------------
+
+    def sleep(self, task: Task, block: Block, number: int, arguments: tuple[int, ...]) -> None:
+        """Park the task in its call, unless a signal is there that interrupts it at once."""
+        task.call = (number, arguments)
+        task.restartable = block.restart
+        if task.attention and is_deliverable(task):
+            return
+        for queue in block.queues:
+            queue.add(task)
+        task.queues = block.queues
+        if block.deadline is not None:
+            task.deadline = self.timers.add(block.deadline, task)
+        task.state = "waiting"
+        task.usage.voluntary += 1
+
+    def make_ready(self, task: Task) -> None:
+        """The task has something to do: another look at its call, or a signal."""
+        if task.state == "dead":
+            return
+        self.forget_sleep(task)
+        if task.process.stop_signal:
+            task.state = "stopped"
+            return
+        task.state = "ready"
+        if task is not self._current:
+            self._enqueue(task)
+        if not self._running and self.on_wake is not None:
+            self.on_wake()
+
+    def forget_sleep(self, task: Task) -> None:
+        """Off every queue it sleeps on."""
+        for queue in task.queues:
+            queue.discard(task)
+        task.queues = ()
+        if task.deadline is not None:
+            self.timers.cancel(task.deadline)
+            task.deadline = None
+
+    def interrupt(self, task: Task) -> None:
+        """A signal has come for a task that may be asleep."""
+        if task.state == "waiting":
+            self.make_ready(task)
+
+    def finish_call(self, task: Task) -> None:
+        """The call is over: forget what it remembered."""
+        task.call = None
+        if task.restart:
+            waiter = task.restart.get("futex")
+            if waiter is not None:
+                self.futexes.remove(waiter)
+            task.restart.clear()
+
+    def _enqueue(self, task: Task) -> None:
+        if not task.queued:
+            task.queued = True
+            self._ready.append(task)
+
+    # -- time -------------------------------------------------------------------------------------------
+
+    def settle_time(self, task: Task) -> None:
+        """Book the CPU time of the running slice to its task."""
+        if task is self._current:
+            now = self.clock.monotonic()
+            task.usage.user += now - self._slice_start
+            self._slice_start = now
+
+    def cpu_time(self, task: Task) -> int:
+        """Nanoseconds of CPU that the task has used."""
+        self.settle_time(task)
+        return task.usage.user + task.usage.system
+
+    # -- tasks and processes ----------------------------------------------------------------------------
+
+    def new_pid(self) -> int | None:
+        """The next free number; None when the machine has as many tasks as it may."""
+        if len(self.tasks) + sum(not process.threads for process in self.processes.values()) >= self.limits.tasks:
+            return None
+        number = self.last_pid
+        taken = {process.group for process in self.processes.values()}
+        taken |= {process.session for process in self.processes.values()}
+        while True:
+            number = number + 1 if number < self.limits.highest_pid else 2
+            if number not in self.tasks and number not in self.processes and number not in taken:
+                self.last_pid = number
+                return number
+
+    def add_task(self, task: Task) -> None:
+        """Put a new task on the machine; it runs when its turn comes."""
+        self.tasks[task.tid] = task
+        task.process.threads[task.tid] = task
+        self._space_users[task.space] = self._space_users.get(task.space, 0) + 1
+        if len(self.tasks) > 1:
+            self.many_tasks = True
+        self.make_ready(task)
+
+    def release_space(self, task: Task) -> None:
+        """The task leaves its address space; the last one gives the memory back."""
+        space = task.space
+        users = self._space_users.get(space, 0) - 1
+        task.process.usage.peak = max(task.process.usage.peak, self.account.peak if users == 0 else 0)
+        if users > 0:
+            self._space_users[space] = users
+        else:
+            self._space_users.pop(space, None)
+            space.release()
+
+    def replace_space(self, task: Task, space: AddressSpace) -> None:
+        """execve: the task has a new address space for itself."""
+        self.release_space(task)
+        task.space = space
+        self._space_users[space] = 1
+
+    def space_is_shared(self, task: Task) -> bool:
+        return self._space_users.get(task.space, 0) > 1
+
+    def show_tls(self, task: Task) -> None:
+        """i386: make the task's thread-local segments visible in the descriptor table of its address space."""
+        descriptors.show(task)
+
+    # -- ends -------------------------------------------------------------------------------------------
+
+    def init_ended(self, word: int) -> None:
+        """Process 1 has ended, and with it everything."""
+        if self.exit_status is None:
+            killed = word & 0x7F
+            self.exit_status = 128 + killed if killed else word >> 8
+            if killed and self.death is None:
+                self.death = f"process 1 was killed by {signal_name(killed)}"
+        for process in list(self.processes.values()):
+            if process.pid != 1 and process.threads:
+                lifecycle.end_process(process, lifecycle.signal_word(9))
+
+    def kill(self, reason: str, status: int = 137) -> None:
+        """End the machine now (or as soon as its engine has stopped)."""
+        if self.exit_status is not None or self._doomed is not None:
+            return
+        if self._running:
+            self._doomed = reason, status
+        else:
+            self._die(reason, status)
+
+    def _die(self, reason: str, status: int) -> None:
+        if self.exit_status is None:
+            self.exit_status = status
+            self.death = reason
+        for process in sorted(self.processes.values(), key=lambda process: -process.pid):
+            if process.threads:
+                lifecycle.end_process(process, lifecycle.signal_word(9))
+
+    def terminate(self) -> None:
+        """SIGTERM to process 1; a machine whose first process ignores it goes on."""
+        init = self.processes.get(1)
+        if init is not None:
+            send_to_process(init, SignalInfo(SIGTERM))
+
+    def release(self) -> None:
+        """Give back frames, contexts and descriptors."""
+        if self._released:
+            return
+        self._released = True
+        self._doomed = None
+        self._die("the machine was released", 137)
+        self.mounts.close()
+
+    # -- what happened ----------------------------------------------------------------------------------
+
+    def note_fault(self, task: Task, sentence: str) -> None:
+        """Say why the signal that follows is sent, for the report if it is fatal."""
+        self._fault_note = sentence
+
+    def fatal_signal(self, task: Task, info: SignalInfo) -> None:
+        """A process is about to die of a signal: keep what can be said about it, if nobody sent it on purpose."""
+        note, self._fault_note = self._fault_note, ""
+        name = signal_name(info.number)
+        if task.process.pid == 1:
+            self.death = f"killed by {name}: {note}" if note else f"process 1 was killed by {name}"
+        if note:
+            task.context.settle()
+            self.crash = crash.report(task, info.number, self.death if task.process.pid == 1 and self.death else note)
+
+    def out_of_memory(self, task: Task, scope: str) -> None:
+        """There is no frame for a page the task needs: it is killed, and the reason is said."""
+        whose = "the virtual machine's memory limit" if scope == "vm" else "the host process's memory budget"
+        used, limit = self.account.used * 4096 >> 20, self.account.limit * 4096 >> 20
+        reason = f"out of memory: {whose} is used up ({used} of {limit} MiB); process {task.tgid} was killed"
+        if self.events is not None:
+            self.events.record(LimitReached("memory", reason))
+        if task.process.pid == 1:
+            self.death = reason
+        lifecycle.end_process(task.process, lifecycle.signal_word(9))
+
+    def report_bug(self, task: Task, where: str, error: BaseException) -> None:
+        """A handler raised what it must not. The guest gets -EIO; this is for us."""
+        self.stats.bugs += 1
+        if self.events is not None:
+            self.events.record(Defect(where, f"{type(error).__name__}: {error}"))
+
+    def on_syscall(self, name: str, observer: SyscallObserver) -> Callable[[], None]:
+        """Ask `observer` before every call of that name; the function returned ends that."""
+        self.observers.setdefault(name, []).append(observer)
+
+        def forget() -> None:
+            observers = self.observers.get(name, [])
+            if observer in observers:
+                observers.remove(observer)
+                if not observers:
+                    del self.observers[name]
+
+        return forget
+
+    def ask_observer(self, observer: SyscallObserver, task: Task, name: str, arguments: tuple[int, ...]) -> int | None:
+        """An observer that raises is dropped: a spectator must not stop the play."""
+        try:
+            return observer(task, name, arguments)
+        except Exception as error:
+            observers = self.observers.get(name, [])
+            if observer in observers:
+                observers.remove(observer)
+            if self.events is not None:
+                self.events.record(Defect(f"observer of {name}", f"{type(error).__name__}: {error}"))
+            return None

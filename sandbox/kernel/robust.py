@@ -1,0 +1,70 @@
+"""What a thread leaves behind: the word of CLONE_CHILD_CLEARTID, and the mutexes it still held.
+
+The robust list is in the thread's own memory and may be anything: every pointer is checked, and the walk is bounded.
+Source: set_tid_address(2), get_robust_list(2), `exit_robust_list` in `kernel/futex/core.c`.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sandbox.abi.errno import Errno
+from sandbox.abi.flags import FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS
+from sandbox.kernel.futex import futex_key
+
+if TYPE_CHECKING:
+    from sandbox.kernel.task import Task
+
+_LONGEST = 2048
+
+
+def leave(task: Task) -> None:
+    """The thread ends, or starts a new program: both lose the memory these lists are in."""
+    with suppress(Errno):  # a list that cannot be read is the guest's own loss
+        _walk(task)
+    task.robust_list = (0, 0)
+    address, task.clear_tid = task.clear_tid, 0
+    if address and task.kernel.space_is_shared(task):
+        try:
+            task.space.copy_out(address, bytes(4))
+        except Errno:
+            return
+        _wake(task, address)
+
+
+def _wake(task: Task, address: int) -> None:
+    """Both forms of the word's key: the waiter chose one of them."""
+    futexes = task.kernel.futexes
+    futexes.wake(futex_key(task.space, address, private=True), 1)
+    futexes.wake(futex_key(task.space, address, private=False), 1)
+
+
+def _walk(task: Task) -> None:
+    head = task.robust_list[0]
+    if not head:
+        return
+    space, word = task.space, task.word
+    entry, offset, pending = space.copy_in_words(head, 3, word)
+    offset = offset - (1 << 8 * word) if offset >> (8 * word - 1) else offset
+    pending &= ~1
+    for _ in range(_LONGEST):
+        if entry & ~1 == head:
+            break
+        following = space.copy_in_words(entry & ~1, 1, word)[0]
+        if entry & ~1 != pending:
+            _abandon(task, (entry & ~1) + offset)
+        entry = following
+    if pending:
+        _abandon(task, pending + offset)
+
+
+def _abandon(task: Task, address: int) -> None:
+    if address & 3 or address < 0:
+        return
+    value = task.space.copy_in_words(address, 1, 4)[0]
+    if value & FUTEX_TID_MASK != task.tid:
+        return
+    task.space.copy_out(address, (value & FUTEX_WAITERS | FUTEX_OWNER_DIED).to_bytes(4, "little"))
+    if value & FUTEX_WAITERS:
+        _wake(task, address)
