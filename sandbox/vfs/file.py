@@ -74,6 +74,8 @@ class OpenFile:
     def release(self) -> None:
         self.references -= 1
         if self.references == 0:
+            if self.node.locks is not None:
+                self.node.locks.drop(self)
             self.close()
 
     def close(self) -> None:

@@ -47,6 +47,7 @@ from sandbox.abi.flags import (
 from sandbox.vfs.file import DirectoryEntry, DirectoryFile, OpenFile
 
 if TYPE_CHECKING:
+    from sandbox.vfs.lock import FileLocks
     from sandbox.memory import PageSource
     from sandbox.vfs.mount import Place
 
@@ -128,7 +129,7 @@ def device_number(major: int, minor: int) -> int:
 class Node:
     """One inode. `mode` includes the type (S_IFMT)."""
 
-    __slots__ = ("__weakref__", "filesystem", "gid", "ino", "mode", "uid")
+    __slots__ = ("__weakref__", "filesystem", "gid", "ino", "locks", "mode", "uid")
 
     def __init__(self, filesystem: Filesystem, ino: int, mode: int, uid: int = 0, gid: int = 0) -> None:
         self.filesystem = filesystem
@@ -136,6 +137,7 @@ class Node:
         self.mode = mode
         self.uid = uid
         self.gid = gid
+        self.locks: FileLocks | None = None  # made by the first advisory lock
 
     # -- attributes -------------------------------------------------------------------------------------
 
@@ -279,6 +281,7 @@ class Filesystem:
     def __init__(self) -> None:
         self.device = 0
         self.listing_budget = 100_000  # directory entries that open directories may hold on to (file.py)
+        self.lock_budget = 10_000  # advisory locks on all files together (lock.py)
 
     @property
     def root(self) -> Node:
