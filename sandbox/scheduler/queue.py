@@ -1,0 +1,168 @@
+"""Who runs next and for how long: one policy, the caps, the sleepers and the clock put together.
+
+Pure decision logic: no threads, no host clock, no machines; the time is an argument of every call, so that
+tests and deterministic runs drive it with a time of their own. A share is told apart by what it wants
+(`wants`), whether the operator holds it (`held`), whether its cap is used up (`throttled`) and whether it
+has a processor (`running`); only one that wants, is free and has none stands in the policy's queue.
+
+    next(now) -> share        its turn: run it for share.budget units of service, then
+    settle(share, ...)        what it used, and whether it wants more, sleeps (until a time), or is gone
+    timer()                   when next() may answer differently although nothing else happens
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from sandbox.scheduler.agenda import Agenda
+from sandbox.scheduler.quota import Cap
+from sandbox.scheduler.share import CAP_PERIOD, Phase, Policy, Share
+
+
+class After(Enum):
+    """What a share does after its turn."""
+
+    RUNNABLE = 0
+    ASLEEP = 1
+    GONE = 2
+
+
+class RunQueue:
+    def __init__(self, policy: Policy, margin: int = 0, minimum_charge: int = 1) -> None:
+        """`margin`: how far a turn may overrun its budget (one block in exact mode); budgets are that much
+        smaller than the policy's slice. `minimum_charge`: what a turn costs at least, so that one that
+        says it did nothing cannot be picked for ever."""
+        self.policy = policy
+        self.agenda = Agenda()
+        self.turns = 0
+        self._margin = margin
+        self._minimum = minimum_charge
+
+    def admit(self, share: Share, now: int) -> None:
+        """It exists from now on, held and wanting nothing."""
+        share.since = now
+        share.phase = Phase.HELD
+
+    def wake(self, share: Share, now: int) -> None:
+        """It has something to run. Idempotent; while it runs it is remembered until the turn ends."""
+        if share.running:
+            share.woken = True
+        elif not share.wants and not share.gone:
+            share.wants = True
+            self.agenda.cancel(share)
+            self._update(share, now)
+
+    def hold(self, share: Share, now: int) -> None:
+        """No turn until `free`. A turn under way ends first."""
+        share.held = True
+        if not share.running:
+            self._update(share, now)
+
+    def free(self, share: Share, now: int) -> None:
+        share.held = False
+        if not share.running:
+            self._update(share, now)
+
+    def dismiss(self, share: Share, now: int) -> None:
+        """It wants nothing any more and its timers are void: it has ended, or is being rebuilt."""
+        share.gone = True
+        share.wants = False
+        share.woken = False
+        self.agenda.cancel(share)
+        if not share.running:
+            self._update(share, now)
+
+    def revive(self, share: Share, now: int) -> None:
+        share.gone = False
+        self.wake(share, now)
+
+    def set_cap(self, share: Share, quota: int | None, now: int, period: int = CAP_PERIOD) -> None:
+        """`quota` nanoseconds of CPU time in every period, None for no cap."""
+        if quota is None:
+            share.cap = None
+        elif share.cap is None or share.cap.period != period:
+            share.cap = Cap(quota, period, now)
+        else:
+            share.cap.change(quota, now)
+        if not share.running:
+            self._throttle(share, now)
+            self._update(share, now)
+
+    def next(self, now: int, eager: bool = True) -> Share | None:
+        self.agenda.run(now)
+        share = self.policy.pick(eager)
+        if share is None:
+            return None
+        share.queued = False
+        share.running = True
+        share.change_phase(Phase.RUNNING, now)
+        turn = self.policy.slice(share)
+        budget = turn - self._margin
+        if share.cap is not None:  # not so little that switching costs more than running; the cap remembers debts
+            budget = min(budget, max(int(share.cap.left(now) * share.pace), turn // 32))
+        share.budget = max(1, budget)
+        self.turns += 1
+        return share
+
+    def settle(self, share: Share, now: int, used: int, cpu: int, after: After, wake_at: int | None = None) -> None:
+        """It used `used` units of service and `cpu` nanoseconds of CPU time; ASLEEP until `wake_at` or `wake`."""
+        share.running = False
+        if share.cap is not None:
+            share.cap.charge(cpu)
+            if cpu > 0 and used > 0:
+                share.pace += (used / cpu - share.pace) / 8
+        if after is After.GONE:
+            share.gone = True
+        share.wants = not share.gone and (after is After.RUNNABLE or share.woken)
+        share.woken = False
+        if not share.wants and not share.gone and wake_at is not None:
+            self.agenda.set(share, wake_at, lambda time: self.wake(share, time))
+        self._throttle(share, now)
+        share.queued = share.wants and not share.held and not share.throttled
+        self.policy.settle(share, max(used, self._minimum), share.queued, now)
+        self._note_phase(share, now)
+
+    def take_back(self, share: Share, now: int) -> None:
+        """Its turn did not happen: it stands in the queue where it stood."""
+        share.running = False
+        share.queued = share.wants and not share.held and not share.throttled
+        self.policy.settle(share, 0, share.queued, now)
+        self._note_phase(share, now)
+        self.turns -= 1
+
+    def timer(self) -> int | None:
+        return self.agenda.next_time()
+
+    def _throttle(self, share: Share, now: int) -> None:
+        throttled = share.cap is not None and share.cap.left(now) <= 0
+        if throttled:
+            assert share.cap is not None
+            self.agenda.set((share, "cap"), share.cap.refill_time(), lambda time: self._refill(share, time))
+        elif share.throttled:
+            self.agenda.cancel((share, "cap"))
+        share.throttled = throttled
+
+    def _refill(self, share: Share, now: int) -> None:
+        self._throttle(share, now)
+        if not share.running:
+            self._update(share, now)
+
+    def _update(self, share: Share, now: int) -> None:
+        ready = share.wants and not share.held and not share.throttled
+        if ready and not share.queued:
+            share.queued = True
+            self.policy.enter(share, now)
+        elif share.queued and not ready:
+            share.queued = False
+            self.policy.leave(share)
+        self._note_phase(share, now)
+
+    def _note_phase(self, share: Share, now: int) -> None:
+        if share.held or share.gone:
+            phase = Phase.HELD
+        elif not share.wants:
+            phase = Phase.ASLEEP
+        else:
+            phase = Phase.THROTTLED if share.throttled else Phase.READY
+        if phase is not share.phase:
+            share.change_phase(phase, now)
