@@ -16,7 +16,7 @@ import unicorn
 
 from sandbox.engine import layout, library, privilege
 from sandbox.engine.isa import Isa
-from sandbox.engine.native import accelerator
+from sandbox.engine.native import Accelerator, accelerator
 from sandbox.errors import EngineError
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ class Context:
             self.release()
 
 
-def accelerator_loaded():  # type: ignore[no-untyped-def]
+def accelerator_loaded() -> Accelerator:
     native = accelerator()
     if native is None:
         raise EngineError("the accelerator has gone while its engines run")

@@ -116,7 +116,7 @@ class Engine:
         self._functions = layout.FunctionWords(
             *(
                 library.address_of(getattr(library, name) if name != "ctl" else library.PY.uc_ctl)
-                for name, _ in layout.FunctionWords._fields_
+                for name in layout.FUNCTIONS
             )
         )
         self._seen = mmap.mmap(-1, pool.frames * 4)

@@ -81,20 +81,20 @@ class ContextWords(Structure):
     ]
 
 
+FUNCTIONS = (
+    "emu_start",
+    "emu_stop",
+    "reg_read",
+    "reg_write",
+    "reg_read_batch",
+    "context_save",
+    "context_restore",
+    "ctl",
+)
+
+
 class FunctionWords(Structure):
-    _fields_ = [
-        (name, c_void_p)
-        for name in (
-            "emu_start",
-            "emu_stop",
-            "reg_read",
-            "reg_write",
-            "reg_read_batch",
-            "context_save",
-            "context_restore",
-            "ctl",
-        )
-    ]
+    _fields_ = [(name, c_void_p) for name in FUNCTIONS]
 
 
 REPORT_WORDS = 16  # the first words of EngineWords, read by Python after each run

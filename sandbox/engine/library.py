@@ -12,10 +12,10 @@ from ctypes import POINTER, c_char_p, c_int, c_size_t, c_uint64, c_void_p
 # Writing the RISC-V privilege level warns on stderr unless this is set before the library reads it.
 os.environ.setdefault("UC_IGNORE_REG_BREAK", "1")
 
-import unicorn  # noqa: E402
-from unicorn.unicorn_py3 import unicorn as _binding  # noqa: E402
+import unicorn
+from unicorn.unicorn_py3 import unicorn as _binding
 
-from sandbox.errors import EngineError  # noqa: E402
+from sandbox.errors import EngineError
 
 _PATH = _binding.uclib._name
 C = ctypes.CDLL(_PATH)
@@ -23,7 +23,7 @@ PY = ctypes.PyDLL(_PATH)
 
 
 def _declare(library: ctypes.CDLL, name: str, *arguments: type, result: type = c_int) -> ctypes._NamedFuncPointer:
-    function = getattr(library, name)
+    function: ctypes._NamedFuncPointer = getattr(library, name)
     function.argtypes = arguments
     function.restype = result
     return function

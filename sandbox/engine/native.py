@@ -29,7 +29,7 @@ class Accelerator:
             raise EngineError(f"{path.name} is of another version of the package: reinstall it")
 
         def declare(library: ctypes.CDLL, name: str, result: type | None, *arguments: type) -> ctypes._NamedFuncPointer:
-            function = getattr(library, f"sandbox_{name}")
+            function: ctypes._NamedFuncPointer = getattr(library, f"sandbox_{name}")
             function.restype = result
             function.argtypes = arguments
             return function

@@ -15,7 +15,7 @@ import struct
 import threading
 import time
 from ctypes import c_int, c_uint32, c_uint64, c_void_p
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import unicorn
 
@@ -32,7 +32,7 @@ _FLUSH_AFTER = 200
 _IT_BITS = 0x0600FC00
 _TICK = 0.0005  # seconds between stops sent to an overdue engine
 
-# void block(uc, address, uint32 size, struct {int64 left; u64 skip; void *emu_stop; u64 stopped} *data), System V x86-64
+# void block(uc, address, uint32 size, struct {int64 left; u64 skip; void *emu_stop; u64 stopped} *data), System V
 _BLOCK_STUB = bytes.fromhex(
     "48 83 79 08 00"  # cmp qword [rcx+8], 0
     "75 12"  # jne skip
@@ -59,9 +59,9 @@ class TwinCore:
         self._engine = engine
         self._words = engine.words
         self._uc = engine.uc
-        self._pool: Any = engine.pool  # a FramePool: the twin does its bookkeeping through it
+        self._pool = cast(Any, engine.pool)  # a FramePool, which is above us: the twin does its bookkeeping through it
         self._seen = memoryview(engine._seen).cast("I")
-        self._entries = self._pool.entries
+        self._entries: memoryview[int] = self._pool.entries
         self._live: Context | None = None
         self._table: Table | None = None
         self._scratch: int | None = None
@@ -245,10 +245,11 @@ class TwinCore:
         self._fault = (address, need >> 1, out_of_memory)
         return False
 
-    def _flipped(self, frame: int, need: int) -> None:
+    def _flipped(self, frame: int, need: int) -> int | None:
         self._reason = layout.STOP_FLIP
         self._flip = (frame, need)
         self._words.report[layout.FLIPS] += 1
+        return None
 
     def _materialise(self, index: int, value: int) -> int:
         """Demand zero or copy on write; 0, or 1 when the VM and 2 when the pool has no frame left."""

@@ -9,13 +9,13 @@ source.py    what a file must offer to be mapped;  paged.py  files held in frame
 cache.py     the page cache, first to be reclaimed
 """
 
+from sandbox.engine.layout import PAGE_SIZE
 from sandbox.memory.cache import PageCache
 from sandbox.memory.frames import Account, FramePool
 from sandbox.memory.paged import PagedFile
 from sandbox.memory.region import Region
 from sandbox.memory.source import PageSource
 from sandbox.memory.space import PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE, AddressSpace
-from sandbox.engine.layout import PAGE_SIZE
 
 __all__ = [
     "PAGE_SIZE",

@@ -16,7 +16,7 @@ import mmap
 import threading
 from collections.abc import Callable
 from ctypes import c_uint8, c_uint32
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sandbox.engine import layout
 from sandbox.engine.layout import LEAF_ENTRIES, PAGE_SIZE
@@ -65,7 +65,7 @@ class Account:
         self._words.limit = frames
 
     def close(self) -> None:
-        """Give the account's number back. Frames that others still share go on being counted here until they are free."""
+        """Give the number back. Frames that others still share go on being counted here until they are free."""
         self._pool.close_account(self)
 
 
@@ -110,7 +110,7 @@ class FramePool:
         self.cache: PageCache | None = None  # made by cache.pool_cache
         self.system = self.account(frames * PAGE_SIZE)  # page cache and engines' own frames
 
-    def _table(self, name: str, kind: type[c_uint8] | type[c_uint32], code: str) -> memoryview:
+    def _table(self, name: str, kind: type[c_uint8] | type[c_uint32], code: Literal["I", "B"]) -> memoryview[int]:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
         table = mmap.mmap(-1, self.frames * ctypes.sizeof(kind), flags=flags)
         self._tables.append(table)
@@ -159,7 +159,7 @@ class FramePool:
     # ---- frames
 
     def allocate(self, account: Account) -> int:
-        """A zeroed frame with one reference. Raises OutOfMemory when the account or, after reclaim, the pool is full."""
+        """A zeroed frame with one reference. Raises OutOfMemory: the account or, after reclaim, the pool is full."""
         for attempt in range(2):
             frame = self._allocate(account.number)
             if frame >= 0:

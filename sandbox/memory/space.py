@@ -111,7 +111,7 @@ class AddressSpace(GuestBytes):
                     raise Errno(EEXIST)
                 self.unmap(address, length)
         elif not (
-            LOWEST <= address and address + length <= limit and not self.list.overlapping(address, address + length)
+            address >= LOWEST and address + length <= limit and not self.list.overlapping(address, address + length)
         ):
             found = self.list.gap(length, LOWEST, below or self.mmap_top)
             if found is None:
@@ -198,9 +198,7 @@ class AddressSpace(GuestBytes):
                 return old
             if not may_move:
                 raise Errno(ENOMEM)
-        elif new + new_size > self.top or new < LOWEST:
-            raise Errno(EINVAL)
-        elif new < old + old_size and old < new + new_size:
+        elif new + new_size > self.top or new < LOWEST or (new < old + old_size and old < new + new_size):
             raise Errno(EINVAL)
         offset = region.offset + (old - region.start if region.source else 0)
         if new_size < old_size:

@@ -8,7 +8,9 @@ from unicorn import x86_const as x86
 from sandbox.engine.isa.description import Isa
 from sandbox.engine.isa.x86_64 import X86_TRAPS, x87_and_sse
 
-_NAMES = "eax ebx ecx edx esi edi ebp esp eip eflags cs ss ds es fs gs fs_base gs_base".split()
+_NAMES = tuple(
+    "eax ebx ecx edx esi edi ebp esp eip eflags cs ss ds es fs gs fs_base gs_base".split()  # noqa: SIM905
+)
 
 ISA = Isa(
     name="i386",
@@ -30,6 +32,6 @@ ISA = Isa(
     syscall_vector=0x80,
     traps=X86_TRAPS,
     indirect=frozenset({"cs", "ss", "ds", "es", "fs", "gs"}),
-    display=tuple(_NAMES[:10]) + ("gs_base",),
+    display=(*_NAMES[:10], "gs_base"),
     block_start_faults=True,
 )

@@ -7,8 +7,8 @@ from unicorn import x86_const as x86
 
 from sandbox.engine.isa.description import Isa, Trap
 
-_NAMES = (
-    "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags fs_base gs_base cs ss ds es fs gs".split()
+_NAMES = tuple(
+    "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags fs_base gs_base cs ss ds es fs gs".split()  # noqa: SIM905
 )
 
 X86_TRAPS = {
@@ -55,6 +55,6 @@ ISA = Isa(
     syscall_length=2,
     syscall_vector=-1,
     traps=X86_TRAPS,
-    display=tuple(_NAMES[:20]),
+    display=_NAMES[:20],
     block_start_faults=True,
 )
