@@ -28,9 +28,13 @@ class HostClock:
 
 
 class VirtualClock:
-    """Starts at a fixed date and moves only by `advance`."""
+    """Starts at a fixed date and moves only by `advance`.
 
-    def __init__(self, start: int = 1_000_000_000, epoch: int = 1_700_000_000_000_000_000) -> None:
+    `jumps`: a machine that is alone on it may jump to its next deadline when all of its tasks sleep. A hypervisor
+    gives each of its machines one that does not, and jumps for all of them when all machines sleep."""
+
+    def __init__(self, start: int = 1_000_000_000, epoch: int = 1_700_000_000_000_000_000, jumps: bool = True) -> None:
+        self.jumps = jumps
         self._now = start
         self._offset = epoch - start
 

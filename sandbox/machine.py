@@ -27,6 +27,7 @@ class Outcome:
     activity: Activity
     work: int  # code bytes executed (exact mode) or 0 when nothing counts them
     deadline: int | None = None  # monotonic nanoseconds, with WAITING: the earliest timer
+    used: int = 0  # of the budget, in its unit: `work` and what the kernel did for it; this is charged
 
 
 class Machine(Protocol):

@@ -131,8 +131,8 @@ class LinuxMachine:
             task = self._next_ready()
             if task is None:
                 deadline = self.timers.next()
-                if self._virtual is None or deadline is None:
-                    return Outcome(Activity.WAITING, work, deadline)
+                if self._virtual is None or not self._virtual.jumps or deadline is None:
+                    return Outcome(Activity.WAITING, work, deadline, budget - left)
                 self._virtual.advance(max(0, deadline - now))
                 left -= SLEEP_CHARGE
             else:
@@ -143,11 +143,11 @@ class LinuxMachine:
                     reason, status = self._doomed
                     self._die(reason, status)
                 if self.exit_status is not None:
-                    return Outcome(Activity.EXITED, work)
+                    return Outcome(Activity.EXITED, work, None, budget - left)
                 if task.state == "ready":
                     self._enqueue(task)
             if left <= 0:
-                return Outcome(Activity.RUNNABLE, work)
+                return Outcome(Activity.RUNNABLE, work, None, budget - left)
 
     def _next_ready(self) -> Task | None:
         ready = self._ready
