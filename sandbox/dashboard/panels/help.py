@@ -1,0 +1,87 @@
+"""Keys and commands, printed from their tables; nothing here is written twice."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from sandbox.dashboard.commands import COMMANDS
+from sandbox.dashboard.interface import Interface
+from sandbox.dashboard.keymap import BINDINGS
+from sandbox.dashboard.palette import UNICODE, Look
+from sandbox.dashboard.panels.vms import COLUMNS
+from sandbox.dashboard.text import Piece, blank, fill, fit, line, plain_ascii
+from sandbox.dashboard.view import STATES, View
+
+_HINT = 9
+_PANE = 58
+
+Row = list[Piece]
+
+
+def render(view: View, interface: Interface, columns: int, height: int, look: Look) -> list[Text]:
+    """In as many columns as fit; scrolls when it is longer than the screen."""
+    sections = _sections(look)
+    panes = max(1, min(3, columns // _PANE))
+    cells = columns // panes
+    total = sum(len(section) for section in sections)
+    piles: list[list[Row]] = [[]]
+    for section in sections:
+        full = len(piles[-1]) + len(section) // 2 > total / panes
+        if piles[-1] and full and len(piles) < panes:
+            piles.append([])
+        piles[-1] += section
+    longest = max(len(pile) for pile in piles)
+    scroll = max(0, min(interface.scroll, longest - height))
+    rows = []
+    for index in range(scroll, min(longest, scroll + height)):
+        text = Text("", no_wrap=True, end="")
+        for number, pile in enumerate(piles, 1):
+            room = cells if number < len(piles) else columns - cells * (len(piles) - 1)
+            text.append_text(line(pile[index], room) if index < len(pile) else blank(room))
+        rows.append(text)
+    if longest - scroll > height and rows:
+        rows[-1] = line([(f" {longest - scroll - height + 1} more rows: PgDn", "mode.type")], columns)
+    return fill(rows, columns, height)
+
+
+def _sections(look: Look) -> list[list[Row]]:
+    sections: list[list[Row]] = []
+    groups = dict.fromkeys(binding.group for binding in BINDINGS)
+    for group in groups:
+        section: list[Row] = [[(f" {group}", "title")]]
+        for binding in BINDINGS:
+            if binding.group == group:
+                hint = binding.hint if look.signs is UNICODE else plain_hint(binding.hint)
+                section.append([" ", (fit(hint, _HINT), "key"), binding.help])
+        sections.append([*section, [""]])
+    states: list[Row] = [[(" States and columns", "title")]]
+    states.append([" ", *_state_words(look)])
+    for column in COLUMNS:
+        if column.title:
+            states.append([" ", (fit(column.title, 14), "key"), column.help])
+    sections.append([*states, [""]])
+    commands: list[Row] = [[(" Commands", "title"), ("  (: then any unique beginning)", "dim")]]
+    for command in COMMANDS:
+        if command.help:
+            commands.append([" ", (fit(f"{command.name} {command.arguments}", 26), "key"), command.help])
+    sections.append(commands)
+    return sections
+
+
+def plain_hint(hint: str) -> str:
+    for sign, word in (("↑", "Up"), ("↓", "Down"), ("→", "Right"), ("←", "Left"), ("⇧", "Shift-")):
+        hint = hint.replace(sign, word)
+    return plain_ascii(hint)
+
+
+def _state_words(look: Look) -> Row:
+    pieces: Row = []
+    for state in STATES:
+        pieces += [(f"{look.state(state)} {state}", state), "  "]
+    return pieces
+
+
+if __name__ == "__main__":
+    from sandbox.dashboard.alone import show
+
+    show(render, height=60)
