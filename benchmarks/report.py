@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
 def table(result: Result, runs: int) -> str:
     peers = list(dict.fromkeys(peer for row in result.rows for peer in (*row.values, *row.notes)))
     ratios = [pair for pair in result.ratios if pair[0] in peers and pair[1] in peers]
-    heads = ["", *(_short(ours) for ours, _ in ratios), *(peer.split()[0] for peer in peers)]
+    heads = ["", *(_short(ours) for ours, _ in ratios), *(peer.split()[0].rstrip(",") for peer in peers)]
     seconds = ["", *(f"x {peer.split()[0]}" for _, peer in ratios), *(" ".join(peer.split()[1:]) for peer in peers)]
     lines = [heads, seconds]
     for row in result.rows:
