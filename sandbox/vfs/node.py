@@ -47,8 +47,8 @@ from sandbox.abi.flags import (
 from sandbox.vfs.file import DirectoryEntry, DirectoryFile, OpenFile
 
 if TYPE_CHECKING:
-    from sandbox.vfs.lock import FileLocks
     from sandbox.memory import PageSource
+    from sandbox.vfs.lock import FileLocks
     from sandbox.vfs.mount import Place
 
 __all__ = [
