@@ -16,7 +16,13 @@ setup(
     package_dir={"sandbox._guests": "guests"},
     package_data={"sandbox": ["py.typed"], "sandbox._guests": ["**/*"]},
     ext_modules=[
-        Extension("sandbox.engine._engine", sources=[ACCELERATOR], extra_compile_args=["-O2"], optional=True),
+        Extension(
+            "sandbox.engine._engine",
+            sources=[ACCELERATOR],
+            depends=sorted(map(str, Path("sandbox/engine").glob("*.h"))),
+            extra_compile_args=["-O2"],
+            optional=True,
+        ),
     ]
     if Path(ACCELERATOR).exists()
     else [],
