@@ -10,7 +10,7 @@ from sandbox.dashboard import sample
 from sandbox.dashboard.app import App
 from sandbox.dashboard.commands import COMMANDS, completions
 from sandbox.dashboard.interface import BROWSE, COMMAND, FILTER, TYPE, Interface
-from sandbox.dashboard.keymap import BINDINGS
+from sandbox.dashboard.keymap import BINDINGS, Binding
 from sandbox.dashboard.keys import Decoder, Key
 from sandbox.dashboard.layout import compose
 from sandbox.dashboard.palette import Look
@@ -49,12 +49,12 @@ class FakeSource:
         self.asked.append(request)
         if request.verb == "step":
             raise StateError("pause the VM before you step it")
-        if request.verb == "weight":
+        if request.verb == "weight" and isinstance(request.value, int):
             vm = next(vm for vm in self.machines if vm.identity == request.vm)
             self.machines = tuple(
                 replace(other, weight=request.value) if other is vm else other for other in self.machines
             )
-            return Done(f"weight of {vm.name}: {request.value}", Request("weight", vm.identity, vm.weight))
+            return Done(f"weight of {vm.name}: {request.value:d}", Request("weight", vm.identity, vm.weight))
         return Done(f"{request.verb} done")
 
     def symbols(self, vm: str, prefix: str, limit: int = 20) -> list[str]:
@@ -297,14 +297,14 @@ def test_every_binding_names_a_command() -> None:
 
 
 @pytest.mark.parametrize("binding", BINDINGS, ids=lambda binding: binding.line)
-def test_every_key_is_safe_without_any_vm(binding: object) -> None:
+def test_every_key_is_safe_without_any_vm(binding: Binding) -> None:
     class Nobody(FakeSource):
         def observe(self, wish: Wish) -> View:
             return View()
 
     app = App(Nobody(), Interface(), Look())
     app.look_again()
-    for key in binding.keys:  # type: ignore[attr-defined]
+    for key in binding.keys:
         app.press(Key(key, b"x"))
         app.look_again()
         compose(app.view, app.interface, *app.size, app.look)

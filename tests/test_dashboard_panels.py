@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +24,7 @@ from sandbox.dashboard.panels import help as help_panel
 from sandbox.dashboard.panels.tasks import tree
 from sandbox.dashboard.still import to_html, to_svg, to_text
 from sandbox.dashboard.tabs import TABS
-from sandbox.dashboard.text import is_harmless
+from sandbox.dashboard.text import is_harmless, plain_ascii
 from sandbox.dashboard.view import STATES, DetailView, TaskView, View, VmView, plain
 from tests import golden
 
@@ -60,15 +62,13 @@ SCREENS = {
 
 
 @pytest.mark.parametrize(("columns", "rows", "changes"), SCREENS.values(), ids=SCREENS)
-def test_screen(columns: int, rows: int, changes: dict[str, object], request: pytest.FixtureRequest) -> None:
+def test_screen(columns: int, rows: int, changes: dict[str, Any], request: pytest.FixtureRequest) -> None:
     shown = compose(VIEW, sample.interface(**changes), columns, rows, Look())
     golden.check(f"screen-{request.node.callspec.id}", to_text(shown))
 
 
 def test_ascii() -> None:
     shown = to_text(compose(VIEW, sample.interface(), 80, 24, Look(ASCII)))
-    from sandbox.dashboard.text import plain_ascii
-
     golden.check("screen-80x24-ascii", "".join(plain_ascii(row) + "\n" for row in shown.splitlines()))
 
 
@@ -103,9 +103,7 @@ def test_hostile_names_everywhere(evil: bytes, tab: str, columns: int) -> None:
         assert cell_len(row.plain) == columns
 
 
-def poisoned(value: object, evil: bytes) -> object:
-    from dataclasses import fields, is_dataclass
-
+def poisoned(value: Any, evil: bytes) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{item.name: poisoned(getattr(value, item.name), evil) for item in fields(value)})
     if isinstance(value, tuple):
@@ -192,8 +190,6 @@ def test_pictures() -> None:
 
 
 def test_plain_is_json() -> None:
-    import json
-
     text = json.dumps(plain(VIEW))
     assert json.loads(text)["detail"]["console"]["total"] > 0
     assert "\x1b" not in text

@@ -1,0 +1,155 @@
+"""The `sandbox` command: one table of commands, one file per family, no mechanism.
+
+A command is a function that takes its arguments and returns an exit status; its module is imported when it
+is called for, so that `sandbox run` pays for nothing else. Results go to stdout, everything else to stderr.
+Exit statuses that are not a guest's: 124 on timeout, 125 when the sandbox itself failed or was misused, 126
+not executable, 127 not found, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from sandbox.errors import LoadError, SandboxError
+
+TIMEOUT, FAILED, NOT_EXECUTABLE, NOT_FOUND, INTERRUPTED = 124, 125, 126, 127, 130
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`function` in `sandbox.cli.MODULE`; an empty module: not served yet."""
+
+    name: str
+    summary: str
+    module: str = ""
+    group: str = ""
+
+
+RUN, LOOK_UP, FLEET = "Run programs", "Look things up", "Many VMs"
+
+COMMANDS = (
+    Command("run", "run a program in a VM, in the foreground", "run", RUN),
+    Command("demo", "a mixed fleet of VMs of every ISA in the dashboard", "demo", RUN),
+    Command("asm", "assemble a .s file to an ELF program", "assembly", RUN),
+    Command("disasm", "list the code of a program", "assembly", RUN),
+    Command("guests", "the programs that come with the package", "catalogue", LOOK_UP),
+    Command("boards", "the bare-metal boards that come with the package", "catalogue", LOOK_UP),
+    Command("syscalls", "which system calls are served, and how well", "catalogue", LOOK_UP),
+    Command("doctor", "what is built, what the host offers, what is missing", "doctor", LOOK_UP),
+    *(
+        Command(name, summary)
+        for name, summary in (
+            ("up", "a fleet of VMs from a TOML file"),
+            ("ps", "the VMs of the running fleet"),
+            ("top", "the dashboard of the running fleet"),
+            ("inspect", "everything about one VM"),
+            ("logs", "what a VM printed"),
+            ("exec", "run a program in a running VM"),
+            ("pause", "pause a VM"),
+            ("resume", "resume a VM"),
+            ("stop", "stop a VM"),
+            ("kill", "kill a VM"),
+            ("rm", "remove a VM"),
+            ("set", "change a VM's limits"),
+            ("snapshot", "save a VM to a file"),
+            ("restore", "a VM from a file"),
+            ("fork", "copies of a running VM"),
+            ("image", "root filesystems by name"),
+            ("volume", "persistent volumes"),
+        )
+    ),
+)
+BY_NAME = {command.name: command for command in COMMANDS}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status of `sandbox ARGUMENTS`. Never raises."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = _dispatch(words)
+        sys.stdout.flush()
+        return status
+    except SandboxError as error:
+        complain(str(error))
+        return error.status if isinstance(error, LoadError) else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a listing has gone: `sandbox syscalls | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else FAILED if leaving.code else 0
+    except Exception as error:
+        if os.environ.get("SANDBOX_TRACEBACK"):
+            raise
+        complain(f"this is a defect of the sandbox: {type(error).__name__}: {error} (SANDBOX_TRACEBACK=1 shows where)")
+        return FAILED
+
+
+def _dispatch(words: list[str]) -> int:
+    name = words[0] if words else "--help"
+    if name in ("-h", "--help", "help"):
+        if len(words) > 1 and words[1] in BY_NAME:
+            return _dispatch([words[1], "--help"])
+        print(overview(), end="")
+        return 0
+    if name in ("-V", "--version"):
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print("sandbox", version("unicorn-sandbox"))
+        except PackageNotFoundError:
+            print("sandbox (not installed: run from a checkout)")
+        return 0
+    command = BY_NAME.get(name)
+    if command is None:
+        complain(f"there is no command {name!r}{_nearest(name)}; `sandbox --help` lists them")
+        return FAILED
+    if not command.module:
+        complain(f"`sandbox {name}` ({command.summary}) is not served yet")
+        return FAILED
+    module = import_module(f"sandbox.cli.{command.module}")
+    status: int = getattr(module, name)(words[1:])
+    return status
+
+
+def complain(sentence: str) -> None:
+    """One line on stderr; what it quotes may come from a guest or a hostile file."""
+    line = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in sentence)
+    print(f"sandbox: {line}", file=sys.stderr)
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, [command.name for command in COMMANDS if command.module], 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def overview() -> str:
+    """`sandbox --help`: what is served, and where to begin."""
+    lines = [
+        "usage: sandbox COMMAND ...",
+        "",
+        "Linux programs of five ISAs and bare-metal boards in virtual machines.",
+        "",
+    ]
+    for group in (RUN, LOOK_UP, FLEET):
+        commands = [command for command in COMMANDS if command.group == group and command.module]
+        if commands:
+            lines.append(f"{group}:")
+            lines += [f"  {command.name:<10} {command.summary}" for command in commands]
+            lines.append("")
+    lines += [
+        "Begin with:",
+        "  sandbox demo                                  a fleet of VMs in the dashboard; ? there explains the keys",
+        "  sandbox run --rootfs DIR /bin/busybox sh      a program of another ISA, its files untouched",
+        "  sandbox run --stats PROGRAM.s                 assemble and run, with figures at the end",
+        "  sandbox COMMAND --help                        options and examples of a command",
+        "",
+    ]
+    return "\n".join(lines)
