@@ -6,7 +6,8 @@
     quota.py      caps with debts    agenda.py     what is to be done when
     queue.py      RunQueue: the decision, pure      heap.py   the priority queue behind it
     leases.py     engines, sticky and shared        monitor.py   the one lock
-    workers.py    host threads: free-running turns  epochs.py    deterministic turns
+    turn.py       what the threads need of the hypervisor
+    workers.py    host threads: turns as they come  epochs.py    deterministic turns
 
 The upper half is pure (time is an argument, no threads) and is tested by properties; the lower half is
 where threads are. The scheduler knows nothing of guests: it hands a turn to a function and is told what was
@@ -18,7 +19,10 @@ from __future__ import annotations
 from sandbox.errors import ConfigurationError
 from sandbox.scheduler.agenda import Agenda
 from sandbox.scheduler.earliest import EarliestDeadlinePolicy
+from sandbox.scheduler.epochs import Epochs
 from sandbox.scheduler.fair import FairPolicy
+from sandbox.scheduler.leases import Leases, Slot, Tenancy
+from sandbox.scheduler.monitor import Monitor
 from sandbox.scheduler.queue import After, RunQueue
 from sandbox.scheduler.quota import Cap
 from sandbox.scheduler.rotation import RoundRobinPolicy
@@ -31,6 +35,8 @@ from sandbox.scheduler.share import (
     check_latency,
     check_weight,
 )
+from sandbox.scheduler.turn import Drive, Turn
+from sandbox.scheduler.workers import Workers
 
 POLICIES: dict[str, type[FairPolicy] | type[RoundRobinPolicy] | type[EarliestDeadlinePolicy]] = {
     policy.name: policy for policy in (FairPolicy, RoundRobinPolicy, EarliestDeadlinePolicy)
@@ -51,13 +57,21 @@ __all__ = [
     "After",
     "Agenda",
     "Cap",
+    "Drive",
     "EarliestDeadlinePolicy",
+    "Epochs",
     "FairPolicy",
+    "Leases",
+    "Monitor",
     "Phase",
     "Policy",
     "RoundRobinPolicy",
     "RunQueue",
     "Share",
+    "Slot",
+    "Tenancy",
+    "Turn",
+    "Workers",
     "check_latency",
     "check_weight",
     "policy_named",

@@ -1,0 +1,68 @@
+"""The one lock, and the way in for those who do not run guests.
+
+All Python work of the hypervisor, the kernels and the devices is done under `lock`; an engine lets go of it only
+while guest code runs (`Engine.gate`). A worker thread takes it again as soon as it can, so a caller of the API
+would wait for luck: `with monitor:` is the visitors' entrance, and between two turns a worker calls
+`give_way`, which lets all who stand there go first. `changed` is notified when a VM's state may have changed,
+`work` when there may be something to run.
+
+The lock is held exactly once when an engine runs (the gate releases it once): workers hold it as workers, and what
+they call enters no second time; visitors may nest.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+
+class Monitor:
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.work = threading.Condition(self.lock)
+        self._entrance = threading.Lock()
+        self._waiting = 0
+        self._inside = threading.local()
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread is inside, as visitor or as worker."""
+        return getattr(self._inside, "depth", 0) > 0
+
+    def __enter__(self) -> Monitor:
+        if not self.mine:
+            with self._entrance:
+                self._waiting += 1
+                self.lock.acquire()
+                self._waiting -= 1
+            self._inside.depth = 0
+        self._inside.depth += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._inside.depth -= 1
+        if self._inside.depth == 0:
+            self.lock.release()
+
+    @contextmanager
+    def as_worker(self) -> Iterator[None]:
+        """A thread that runs guests: no entrance, it lives here."""
+        with self.lock:
+            self._inside.depth = 1
+            try:
+                yield
+            finally:
+                self._inside.depth = 0
+
+    def give_way(self) -> None:
+        """A worker between two turns, holding the lock once: whoever waits at the entrance goes first."""
+        if self._waiting or self._entrance.locked():
+            self.lock.release()
+            with self._entrance:
+                pass
+            self.lock.acquire()
