@@ -79,17 +79,19 @@ def busybox(isa: str) -> Path:
 
 
 def root_with_busybox(isa: str) -> Path:
-    """A root filesystem for `sandbox run --rootfs` that holds /bin/busybox and nothing else. Raises Unavailable."""
+    """A root filesystem for `sandbox run --rootfs` with /bin/busybox and the superuser's name. Raises Unavailable."""
     program = busybox(isa)
     root = cache_directory() / "roots" / isa
-    placed = root / "bin" / "busybox"
-    if not placed.is_file():
-        placed.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(root.parent / ".lock"):
-            if not placed.is_file():
-                partial = placed.with_suffix(".partial")
-                shutil.copy2(program, partial)
-                partial.rename(placed)
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root.parent / ".lock"):
+        if not (root / "bin" / "busybox").is_file():
+            for directory in ("bin", "etc", "tmp"):
+                (root / directory).mkdir(exist_ok=True)
+            (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+            (root / "etc" / "group").write_text("root:x:0:\n")
+            partial = root / "bin" / ".busybox"
+            shutil.copy2(program, partial)
+            partial.rename(root / "bin" / "busybox")
     return root
 
 

@@ -36,6 +36,11 @@ class Outcome:
     stderr: bytes
     status: int  # 0..255; 128 + n when signal n ended it
 
+    def sorted(self) -> Outcome:
+        """With the lines of both streams in order, for what is printed in no particular one."""
+        stdout, stderr = (b"".join(sorted(stream.splitlines(True))) for stream in (self.stdout, self.stderr))
+        return Outcome(stdout, stderr, self.status)
+
 
 def run(
     isa: str,

@@ -160,15 +160,15 @@ ed old <script.ed
 vi -c ':%s/line/row/g' -c ':3d' -c ':wq' old
 vi -c 'dd' -c ':x!' -c ':q!' words
 # archives and compression
-tar cf out.tar --numeric-owner tree text
-tar cf - --numeric-owner -C tree sub one link
+tar cf out.tar --numeric-owner text tree/sub/deep hard tree/one tree/link hollow
+tar cf - --numeric-owner -C tree one sub/deep broken
 tar tf archive.tar
 tar tvf archive.tar --numeric-owner
 tar xf archive.tar
 tar xvf archive.tar packed/tree --strip-components 1
 tar xOf archive.tar packed/text
 tar xf text
-cpio -o -H newc -F out.cpio <names
+cpio -o -H newc --renumber-inodes --ignore-devno <names
 cpio -t -F names
 gzip -k text
 gzip -c -9 repetitive
@@ -176,7 +176,7 @@ gzip -d repetitive.gz
 gzip -df repetitive.gz
 gunzip -t damaged.gz
 gunzip -c damaged.gz
-zcat repetitive.gz
+gunzip -c repetitive.gz
 bzip2 -k repetitive
 bzip2 -dc repetitive2.bz2
 bunzip2 repetitive2.bz2
@@ -322,6 +322,10 @@ ENVIRONMENT = {"PATH": "/bin", "HOME": "/tmp", "TZ": "UTC0"}
 SHOWS_OWNER = ("ls -l", "tar c", "cpio -o", "id")
 
 
+# What prints names in the order of the directory, which is nobody's promise: lines are compared sorted.
+IN_ANY_ORDER = ("find ", "grep -r")
+
+
 @dataclass(frozen=True)
 class Invocation:
     arguments: tuple[str, ...]
@@ -388,5 +392,7 @@ def test_applet(isa: str, command: str, tmp_path: Path) -> None:
     except (debian.Unavailable, native.NoOracle) as reason:
         pytest.skip(str(reason))
     outcome = by_sandbox(isa, invocation, virtual, seen_as=real)
+    if command.startswith(IN_ANY_ORDER):
+        expected, outcome = expected.sorted(), outcome.sorted()
     assert outcome == expected
     assert native.files_below(virtual, recent=started) == native.files_below(real, recent=started)
