@@ -20,15 +20,17 @@ __all__ = ["Source", "assemble", "assemble_file", "header_fields", "parse"]
 def assemble(text: str, name: str = "<source>", arch: str | None = None) -> bytes:
     """An ELF program of the source. Raises AssemblyError that names the line."""
     source = parse(text, name, arch)
-    if source.arch == "riscv64":
-        return gnu.assemble(source, text)
     if not source.text:
         raise AssemblyError(f"{name}: there is no instruction in it")
-    done = keystone_process.assemble(source)
+    if source.arch == "riscv64":
+        done = gnu.assemble(source, text)
+    else:
+        done = keystone_process.assemble(source)
     entry = done.symbols.get("_start", done.text_address) | source.thumb
-    return image.write_program(
+    program = image.write_program(
         source.arch, entry, done.text_address, done.text, done.data_address, done.data, done.symbols
     )
+    return program + gnu.digest_mark(text) if source.arch == "riscv64" else program
 
 
 def assemble_file(path: Path | str, arch: str | None = None) -> bytes:

@@ -12,11 +12,11 @@ import json
 import struct
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sandbox.abi import elf
+from sandbox.assembler.assembled import Assembled
 from sandbox.assembler.source import Line, Source
 from sandbox.errors import AssemblyError
 
@@ -25,22 +25,17 @@ _TEXT_END, _DATA, _END = "__sandbox_text_end", "__sandbox_data", "__sandbox_end"
 _SECONDS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Assembled:
-    text_address: int
-    text: bytes
-    data_address: int
-    data: bytes
-    symbols: dict[str, int]
-
-
 def assemble(source: Source) -> Assembled:
     """Raises AssemblyError with the line that keystone does not take."""
     labels = list(dict.fromkeys(source.labels))
     marks = [_TEXT_END, _DATA, _END]
     wide = elf.MACHINES[source.arch][1] == elf.CLASS64
     pool = [_added(".ltorg")] if source.arch in ("arm", "arm64") else []
+    cpu = []
+    if source.arch == "arm":  # the engine's CPU; keystone's default lacks udiv. It goes back to A32 by that
+        cpu = [_added(".cpu cortex-a15"), _added(".thumb" if source.thumb else ".arm")]
     lines = [
+        *cpu,
         *source.text,
         *pool,
         _added(f"{_TEXT_END}:", _TEXT_END),

@@ -32,7 +32,7 @@ _CLOSERS = {"endm", "endmacro", "endr"}
 _LABEL = re.compile(r"\s*([A-Za-z_.][\w.$]*)\s*:(?!:)")
 _DIRECTIVE = re.compile(r"\.([A-Za-z_0-9]+)")
 _FIELD = re.compile(r"#+\s*([a-z][a-z0-9_-]*)\s*:\s*(.*?)\s*$")
-_DATA = re.compile(r"#\s*data\s*$")
+DATA = re.compile(r"#\s*data\s*$")
 
 DEFAULT_ADDRESS = {"x86_64": 0x401000, "i386": 0x08049000, "arm64": 0x401000, "arm": 0x11000, "riscv64": 0x11000}
 
@@ -107,14 +107,14 @@ def _lines(source: str, name: str, check_directives: bool) -> tuple[list[Line], 
     blocks: list[tuple[str, int]] = []  # (what closes it, the line that opened it)
     conditions: list[int] = []
     for number, raw in enumerate(source.splitlines(), 1):
-        if _DATA.match(raw):
+        if DATA.match(raw):
             if part:
                 raise AssemblyError(f"{name}:{number}: the data part has begun already")
             if blocks or conditions:
                 raise AssemblyError(f"{name}:{number}: the data part begins inside a block")
             part = 1
             continue
-        text = "" if raw.startswith("#") else _without_comment(raw).strip()
+        text = "" if raw.startswith("#") else without_comment(raw).strip()
         if not text:
             continue
         labels, rest = _split_labels(text)
@@ -140,7 +140,7 @@ def _lines(source: str, name: str, check_directives: bool) -> tuple[list[Line], 
     return parts
 
 
-def _without_comment(line: str) -> str:
+def without_comment(line: str) -> str:
     quote = escaped = False
     for index, character in enumerate(line):
         if escaped:

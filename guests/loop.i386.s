@@ -1,0 +1,10 @@
+# arch: i386
+# purpose: Does nothing, for ever: the shortest endless loop there is.
+# args: none
+# stdin: not read
+# stdout: nothing
+# status: never exits
+# test: endless
+
+_start:
+        jmp     _start
