@@ -103,7 +103,10 @@ def end_interrupted_call(task: Task, restart: bool) -> None:
     if task.call is None:
         return
     context = task.context
-    if restart and task.restartable:
+    done = task.restart.get("done", 0)
+    if done:  # a transfer that had begun counts as a short one
+        context.set_result(done)
+    elif restart and task.restartable:
         context.pc -= frames.syscall_length(task)
     else:
         context.set_result(-EINTR)

@@ -37,10 +37,21 @@ def descriptor(base: int, limit: int, flags: int) -> bytes:
     contents = flags >> 1 & 3
     writable = 0 if flags & 8 else 2
     access = 0x80 | 0x60 | 0x10 | contents << 2 | writable | 1
-    high = (flags & 1) << 2 | (flags >> 4 & 1) << 3 | (flags >> 6 & 1)
+    high = (flags & 1) << 2 | (flags >> 4 & 1) << 3 | (flags >> 6 & 1)  # D/B, G, AVL
     return struct.pack(
         "<HHBBBB", limit & 0xFFFF, base & 0xFFFF, base >> 16 & 0xFF, access, (limit >> 16 & 0xF) | high << 4, base >> 24
     )
+
+
+def fields(data: bytes) -> tuple[int, int, int]:
+    """base, limit and the flags of `struct user_desc`: the inverse of `descriptor`."""
+    low_limit, low_base, middle, access, high, top = struct.unpack("<HHBBBB", data)
+    if not access & 0x80:
+        return 0, 0, 0x28
+    bits = (
+        high >> 6 & 1 | (access >> 2 & 3) << 1 | (0 if access & 2 else 8) | (high >> 7 & 1) << 4 | (high >> 4 & 1) << 6
+    )
+    return low_base | middle << 16 | top << 24, low_limit | (high & 0xF) << 16, bits
 
 
 def show(task: Task) -> None:

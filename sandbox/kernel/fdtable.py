@@ -70,16 +70,6 @@ class FdTable:
             self._close_on_exec.add(fd)
         return fd
 
-    def expect_room(self, minimum: int = 0) -> None:
-        """Raise what `allocate` would, before something is done that could not be undone (creating a file)."""
-        fd = max(minimum, self._lowest)
-        while fd in self._files:
-            fd += 1
-        if fd >= self.limit:
-            raise Errno(EMFILE)
-        if self._budget.used >= self._budget.limit:
-            raise Errno(ENFILE)
-
     def replace(self, fd: int, file: OpenFile, close_on_exec: bool = False) -> None:
         """Put `file` at exactly `fd` (dup2), closing what was there; takes over the caller's reference."""
         if not 0 <= fd < self.limit:

@@ -23,3 +23,11 @@ def syscall_length(task: Task) -> int:
 def enter(task: Task, info: SignalInfo, action: Action, saved_mask: int) -> None:
     """Make the task continue in its handler. Raises Errno(EFAULT) when the frame cannot be written."""
     raise Errno(EFAULT)
+
+
+def leave(task: Task) -> None:
+    """rt_sigreturn."""
+
+
+def leave_old(task: Task) -> None:
+    """sigreturn."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from sandbox.abi.signals import SIGTERM, signal_name
 from sandbox.clock import Clock, Entropy, VirtualClock
@@ -33,12 +34,14 @@ from sandbox.kernel.timers import TimerQueue
 from sandbox.kernel.trace import TraceFormatter
 from sandbox.machine import Activity, Outcome
 from sandbox.vfs.mount import Mounts
+from sandbox.vfs.pipe import PipeFs
 from sandbox.wait import Block
 
 if TYPE_CHECKING:
     from sandbox.kernel.crash import CrashReport
     from sandbox.kernel.task import Task
     from sandbox.memory import Account, AddressSpace, FramePool
+    from sandbox.vfs.file import OpenFile
 
 QUANTUM = 100_000  # code bytes a task runs before the next one has its turn
 QUANTUM_NANOSECONDS = 1_000_000
@@ -90,7 +93,9 @@ class LinuxMachine:
         self.timers = TimerQueue()
         self.futexes = FutexTable()
         self.file_budget = FileBudget(self.limits.files)
+        self.file_owners: WeakKeyDictionary[OpenFile, int] = WeakKeyDictionary()  # fcntl(F_SETOWN)
         self.recent: deque[tuple[int, int, tuple[int, ...], int | None]] = deque(maxlen=LAST_CALLS)
+        self.pipes = PipeFs(clock)
         self.boot_time = clock.monotonic()
         self.many_tasks = False  # there has ever been more than one: traces then say which
         self.exit_status: int | None = None
@@ -105,6 +110,7 @@ class LinuxMachine:
         self._slice_start = 0
         self._doomed: tuple[str, int] | None = None
         self._fault_note = ""
+        self._yielded = False
         self._released = False
         self.last_pid = 0
         self._space_users: dict[AddressSpace, int] = {}
@@ -212,8 +218,11 @@ class LinuxMachine:
                     virtual.advance(CALL_TIME)
             if result is not None:
                 context.set_result(result)
-                if pending is not None:
+                if pending is not None or task.restart:
                     self.finish_call(task)
+                if self._yielded:
+                    self._yielded = False
+                    break
             elif task.state != "ready":
                 break
             elif task.call is not None:
@@ -289,6 +298,10 @@ class LinuxMachine:
         """A signal has come for a task that may be asleep."""
         if task.state == "waiting":
             self.make_ready(task)
+
+    def yield_task(self, task: Task) -> None:
+        """Let the others have their turn before this task goes on."""
+        self._yielded = bool(self._ready)
 
     def finish_call(self, task: Task) -> None:
         """The call is over: forget what it remembered."""
@@ -395,6 +408,12 @@ class LinuxMachine:
         for process in sorted(self.processes.values(), key=lambda process: -process.pid):
             if process.threads:
                 lifecycle.end_process(process, lifecycle.signal_word(9))
+
+    def power_off(self) -> None:
+        """The guest asked for it: everything ends, with status 0."""
+        if self.exit_status is None:
+            self.exit_status = 0
+        self._die("", 0)
 
     def terminate(self) -> None:
         """SIGTERM to process 1; a machine whose first process ignores it goes on."""

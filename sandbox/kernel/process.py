@@ -123,6 +123,9 @@ class Process:
         self.continue_reported = True
         self.executed = False  # has called execve since fork (setpgid(2) wants to know)
         self.subreaper = False
+        self.huge_pages_disabled = False
+        self.personality: int = parent.personality if parent is not None else 0
+        self.memory_barriers = 0  # membarrier registrations
         self.nice: int = parent.nice if parent is not None else 0
         self.started = kernel.clock.monotonic()
         self.executable: bytes = parent.executable if parent is not None else b""

@@ -8,23 +8,13 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import NamedTuple
 
+import sandbox.kernel
 from sandbox.abi.numbers import NUMBERS
 from sandbox.kernel.calling import Call, bind
 from sandbox.kernel.row import Level, Row
-
-FAMILIES = (
-    "sys_memory",
-    "sys_process",
-    "sys_scheduling",
-    "sys_limits",
-    "sys_signals",
-    "sys_identity",
-    "sys_time",
-    "sys_system",
-    "sys_refused",
-)
 
 
 class Entry(NamedTuple):
@@ -35,8 +25,13 @@ class Entry(NamedTuple):
     number: int
 
 
+def families() -> list[str]:
+    """The modules that hold rows: every `sys_*` of this package."""
+    return sorted(module.name for module in iter_modules(sandbox.kernel.__path__) if module.name.startswith("sys_"))
+
+
 def _collect() -> tuple[Row, ...]:
-    return tuple(row for family in FAMILIES for row in import_module(f"sandbox.kernel.{family}").ROWS)
+    return tuple(row for family in families() for row in import_module(f"sandbox.kernel.{family}").ROWS)
 
 
 @cache
