@@ -1,0 +1,71 @@
+"""Inodes of things that are files only because they have a descriptor: eventfd, timerfd, epoll, inotify.
+
+Each is an `OpenFile` of its own kind on an `AnonymousNode`, which gives it a number and a name for /proc/PID/fd. They
+have no position: no seeking, no reading at an offset. Neighbours: `eventfile`, `epoll`, `inotify`, and the kernel's
+timerfd.
+"""
+
+from __future__ import annotations
+
+from sandbox.abi.errno import EINVAL, ENXIO, ESPIPE, Errno
+from sandbox.abi.flags import O_RDWR
+from sandbox.vfs.node import Filesystem, Node, OpenFile
+
+
+class AnonymousFs(Filesystem):
+    """One per VM."""
+
+    name = "anon_inodefs"
+    magic = 0x09041934
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device = 0xD
+        self._last_ino = 0
+
+    def node(self, kind: bytes) -> AnonymousNode:
+        self._last_ino += 1
+        return AnonymousNode(self, self._last_ino, kind)
+
+
+class AnonymousNode(Node):
+    """Its mode has no type bits, as on Linux."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, filesystem: AnonymousFs, ino: int, kind: bytes) -> None:
+        super().__init__(filesystem, ino, 0o600)
+        self.kind = kind
+
+    def label(self) -> bytes:
+        return b"anon_inode:" + self.kind
+
+    def open(self, flags: int, task_context: object | None = None) -> OpenFile:
+        raise Errno(ENXIO)  # through /proc/PID/fd
+
+
+class AnonymousFile(OpenFile):
+    """The refusals that all of them share. `flags`: O_NONBLOCK."""
+
+    __slots__ = ()
+
+    def __init__(self, filesystem: AnonymousFs, kind: bytes, flags: int) -> None:
+        super().__init__(filesystem.node(kind), O_RDWR | flags)
+
+    def read(self, count: int, offset: int | None = None) -> bytes:
+        raise Errno(EINVAL)
+
+    def write(self, data: bytes, offset: int | None = None) -> int:
+        raise Errno(EINVAL)
+
+    def seek(self, offset: int, whence: int) -> int:
+        raise Errno(ESPIPE)
+
+    def truncate(self, size: int) -> None:
+        raise Errno(EINVAL)
+
+    def sync(self) -> None:
+        raise Errno(EINVAL)
+
+    def poll(self) -> int:
+        return 0

@@ -1,0 +1,65 @@
+"""The filesystems that the shared suites run on. To put a new one under test, add a function and a line to WRITABLE
+(or READABLE, which also checks that a given tree is presented right and that nothing can be written)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from sandbox.clock import VirtualClock
+from sandbox.memory import FramePool
+from sandbox.vfs.hostfs import HostFs
+from sandbox.vfs.node import Filesystem
+from sandbox.vfs.overlay import Overlay
+from sandbox.vfs.tmpfs import Tmpfs
+from tests.vfs_actors import Actor, GuestActor, HostActor
+
+POOL = FramePool(256 << 20)
+
+
+def tmpfs(limit: int | None = None, memory: int = 64 << 20) -> Tmpfs:
+    return Tmpfs(POOL, POOL.account(memory), VirtualClock(), limit)
+
+
+def _tmpfs(directory: Path) -> Filesystem:
+    return tmpfs()
+
+
+def _hostfs(directory: Path) -> Filesystem:
+    return HostFs(directory, read_only=False)
+
+
+def _overlay(directory: Path) -> Filesystem:
+    return Overlay(HostFs(directory), tmpfs())
+
+
+class LargeNumbers(HostFs):
+    """Inode numbers beyond 32 bits, as some host filesystems have them."""
+
+    def ino_of(self, status: os.stat_result) -> int:
+        return super().ino_of(status) + (1 << 40)
+
+
+def _overlay_large(directory: Path) -> Filesystem:
+    return Overlay(LargeNumbers(directory), tmpfs())
+
+
+WRITABLE: dict[str, Callable[[Path], Filesystem]] = {
+    "tmpfs": _tmpfs,
+    "hostfs": _hostfs,
+    "overlay": _overlay,
+    "overlay-large-inos": _overlay_large,
+}
+
+
+def writable_actor(name: str, directory: Path) -> Actor:
+    """An actor in an empty directory; "native" is the host kernel."""
+    if name == "native":
+        return HostActor(directory)
+    return GuestActor(WRITABLE[name](directory))
+
+
+def lower_actor(name: str, directory: Path) -> Actor:
+    """The same, over whatever `directory` holds already."""
+    return HostActor(directory) if name == "native" else GuestActor(WRITABLE[name](directory))
