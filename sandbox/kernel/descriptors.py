@@ -21,7 +21,7 @@ _PROT_READ = 1
 
 def install(space: AddressSpace) -> None:
     """Map the table into a new address space."""
-    space.map(GDT_ADDRESS, 4096, _PROT_READ, fixed=True, kernel=True, name=b"[gdt]")
+    space.map(GDT_ADDRESS, 4096, _PROT_READ, fixed=True, replace=False, kernel=True, name=b"[gdt]")
     space.write(GDT_ADDRESS, GDT)
 
 
