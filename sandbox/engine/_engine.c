@@ -22,6 +22,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "_x86.h"
+
 #define EXPORT __attribute__((visibility("default")))
 #define PAGE 4096u
 #define LEAF_ENTRIES 512u
@@ -37,6 +39,8 @@ enum { FLIPS_UNTIL_MIXED = 4 };
 /* Why a run stopped. */
 enum { STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR, STOP_FLIP };
 enum { OOM_NONE, OOM_VM, OOM_POOL };
+/* Code that Unicorn cannot be trusted with (engine.py words them); reported as an error. */
+enum { KILLER_OVERRUN = 0x1001, KILLER_AVX = 0x1002 };
 
 /* Unicorn's constants that are used here (unicorn.h, 2.1.4). */
 enum { UC_MEM_READ = 16, UC_MEM_WRITE = 17, UC_MEM_FETCH = 18, UC_ERR_INSN_INVALID = 10, UC_ERR_EXCEPTION = 21 };
@@ -122,6 +126,9 @@ struct engine {
     int64_t deadline; /* free-running: CLOCK_MONOTONIC ns, 0 when not running */
     uint64_t running, stops_sent, faults_resolved;
     uint64_t scratch_address;
+    uint64_t scan;       /* x86: bits of the mode whose killers are looked for, 0: no need */
+    uint64_t killer_frame;
+    uint64_t step_frame; /* x86: the frame that one instruction may execute from and store to */
 };
 
 EXPORT size_t sandbox_layout(int what)
@@ -343,6 +350,14 @@ static bool flip(struct engine *e, uint64_t frame, uint64_t need)
     return false;
 }
 
+static bool refuse(struct engine *e, uint64_t killer, uint64_t address)
+{
+    e->reason = STOP_ERROR;
+    e->error = killer;
+    e->address = address;
+    return false;
+}
+
 /* The whole of copy on write and demand zero; the leaf is private to this table. 0: done, else an OOM_* value. */
 static uint64_t materialise(struct engine *e, uint64_t *entry, uint64_t need)
 {
@@ -415,6 +430,10 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
     bool writable = (value & WRITE) && !(value & COPY) && private_leaf;
     int perms = (value & READ ? 1 : 0);
     result->paddr = frame * PAGE;
+    if (e->step_frame == frame && frame) {
+        result->perms = 7;
+        return true;
+    }
     if (state == MIXED) {
         if (seen && seen != current)
             return flip(e, frame, need);
@@ -425,6 +444,8 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
     } else if (need == EXECUTE) {
         if (state == WRITABLE || (seen && seen != current))
             return flip(e, frame, need);
+        if (state != EXECUTABLE && e->scan && x86_overruns(p->base + frame * PAGE, e->scan == 64))
+            return refuse(e, KILLER_OVERRUN, address);
         e->seen[frame] = current;
         p->state[frame] = EXECUTABLE;
         perms |= 4;
@@ -468,8 +489,15 @@ static void drop_translations(struct engine *e, uint64_t frame)
     flush(e);
 }
 
-/* A frame changes between writable and executable, or holds other code than this engine has seen. */
-static void resolve_flip(struct engine *e)
+static bool shows(struct engine *e, uint64_t address, uint64_t frame)
+{
+    uint64_t leaf, *entry = find_entry(e, address, &leaf);
+    return entry && (*entry & PRESENT) && *entry >> 12 == frame;
+}
+
+/* A frame changes between writable and executable, or holds other code than this engine has seen.
+   On x86 no frame becomes MIXED, since its stores would escape the scan; false: step over the store instead. */
+static bool resolve_flip(struct engine *e, uint64_t pc)
 {
     struct pool *p = e->pool;
     uint64_t frame = e->flip_frame;
@@ -478,17 +506,42 @@ static void resolve_flip(struct engine *e)
         to = EXECUTABLE;
     else if (from == EXECUTABLE && e->flip_need == WRITE)
         to = WRITABLE;
-    if (to != from && ++p->flip_count[frame] >= FLIPS_UNTIL_MIXED)
-        to = MIXED;
+    if (to != from && ++p->flip_count[frame] >= FLIPS_UNTIL_MIXED) {
+        if (!e->scan)
+            to = MIXED;
+        else {
+            p->flip_count[frame] = FLIPS_UNTIL_MIXED;
+            if (to == WRITABLE && (shows(e, pc, frame) || shows(e, pc + 15, frame)))
+                return false;
+        }
+    }
     if (from == EXECUTABLE && to != from)
         p->generation[frame]++;
-    p->state[frame] = to;
+    p->state[frame] = from == WRITABLE && to == EXECUTABLE ? IDLE : to; /* the fill looks at new code before it is run */
     if (to != WRITABLE) {
         if (e->seen[frame] && e->seen[frame] != p->generation[frame] + 1)
             drop_translations(e, frame);
         e->seen[frame] = p->generation[frame] + 1;
     }
     flush(e);
+    return true;
+}
+
+/* x86: an instruction stores to the frame it is executed from. Let it, alone; what it wrote is scanned at the next fetch. */
+static int step_over(struct engine *e, uint64_t pc)
+{
+    struct pool *p = e->pool;
+    uint64_t frame = e->flip_frame;
+    e->step_frame = frame;
+    e->skip = 1;
+    e->reason = STOP_NONE;
+    flush(e);
+    int error = e->call->emu_start(e->uc, pc, 0, 0, 1);
+    e->step_frame = 0;
+    p->generation[frame]++;
+    p->state[frame] = WRITABLE;
+    flush(e);
+    return error;
 }
 
 /* ---- hooks --------------------------------------------------------------------------------------------------- */
@@ -544,6 +597,50 @@ static void on_interrupt(void *uc, uint32_t number, void *data)
     e->call->emu_stop(uc);
 }
 
+struct block {
+    uint64_t pc;
+    uint16_t instructions, size;
+}; /* uc_tb */
+
+/* A block has been translated and not yet executed: the last moment to refuse what Unicorn would compute wrongly. */
+static void on_translation(void *uc, struct block *block, struct block *previous, void *data)
+{
+    struct engine *e = data;
+    uint8_t code[PAGE + 16];
+    uint64_t size = block->size < PAGE ? block->size : PAGE, leaf;
+    (void)previous;
+    for (uint64_t done = 0; done < size;) {
+        uint64_t address = block->pc + done, *entry = find_entry(e, address & e->word_mask, &leaf);
+        uint64_t piece = PAGE - (address & (PAGE - 1));
+        if (piece > size - done)
+            piece = size - done;
+        if (!entry || !(*entry & PRESENT) || (*entry & DEVICE))
+            return;
+        memcpy(code + done, e->pool->base + (*entry & ~(uint64_t)0xfff) + (address & (PAGE - 1)), piece);
+        done += piece;
+    }
+    for (uint64_t at = 0; at < size;) {
+        struct x86_instruction in = x86_decode(code + at, size - at, e->scan == 64);
+        if (in.kind == X86_VEX && in.avx) {
+            e->killer_frame = find_entry(e, block->pc & e->word_mask, &leaf)[0] >> 12;
+            refuse(e, KILLER_AVX, block->pc + at);
+            e->call->emu_stop(uc);
+            return;
+        }
+        if (!in.length)
+            return;
+        at += in.length;
+    }
+}
+
+/* For tests: what the scan says of a page, and how long an instruction is. */
+EXPORT int sandbox_x86_overruns(const uint8_t *page, int bits) { return x86_overruns(page, bits == 64); }
+
+EXPORT int sandbox_x86_length(const uint8_t *code, size_t available, int bits)
+{
+    return x86_decode(code, available, bits == 64).length;
+}
+
 EXPORT void *sandbox_callback(int which)
 {
     switch (which) {
@@ -551,6 +648,7 @@ EXPORT void *sandbox_callback(int which)
     case 1: return (void *)on_block;
     case 2: return (void *)on_syscall;
     case 3: return (void *)on_interrupt;
+    case 4: return (void *)on_translation;
     default: return NULL;
     }
 }
@@ -784,11 +882,21 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
         error = e->call->emu_start(e->uc, pc, 0, 0, count);
         pc = read_pc(e);
         if (e->reason == STOP_FLIP) {
-            resolve_flip(e);
-            e->skip = e->flip_need != EXECUTE;
-            continue;
+            if (resolve_flip(e, pc)) {
+                e->skip = e->flip_need != EXECUTE;
+                continue;
+            }
+            error = step_over(e, pc);
+            pc = read_pc(e);
+            if (e->reason == STOP_NONE && !error) {
+                e->skip = 1;
+                continue;
+            }
         }
-        if (e->reason == STOP_NONE) {
+        if (e->reason == STOP_ERROR) {
+            if (e->error == KILLER_AVX)
+                drop_translations(e, e->killer_frame); /* others that share the frame must be refused as well */
+        } else if (e->reason == STOP_NONE) {
             if (error == UC_ERR_INSN_INVALID) {
                 e->reason = STOP_TRAP;
                 e->vector = 0xffff;

@@ -28,6 +28,12 @@ TRANSLATION_BUFFER = 32 << 20  # bytes: Unicorn's default of 1 GiB costs 6 ms an
 DEVICE_WINDOW = 64 << 20  # bytes of guest-physical addresses for devices, behind the arena
 SCRATCH_64, SCRATCH_32 = 0xFFFF_8000_0000_0000, 0xFFFF_E000  # never a guest's page
 
+KILLERS = {
+    layout.KILLER_OVERRUN: "the code page at {:#x} holds a run of instructions that overruns Unicorn's translator",
+    layout.KILLER_AVX: "the AVX instruction at {:#x} would be computed wrongly by Unicorn: the program needs a build "
+    "without AVX, or one that asks CPUID first",
+}
+
 _REASONS = {reason.value: reason for reason in StopReason}
 _ACCESS = {access.value: access for access in Access}
 _MEMORY = {0: None, 1: "vm", 2: "pool"}
@@ -133,6 +139,8 @@ class Engine:
                 from sandbox.engine.twin import TwinCore
 
                 self._core = TwinCore(self)
+            if self.words.scan:
+                self._first_block()
         except EngineError:
             library.uc_close(self.uc)
             raise
@@ -157,11 +165,12 @@ class Engine:
             words.sysret_registers[0] = isa.numbers["rcx"]
             words.sysret_registers[1] = isa.numbers["r11"]
         words.word_mask = isa.word_mask
+        words.scan = isa.bits if isa.unicorn_arch == unicorn.UC_ARCH_X86 else 0
         words.scratch_address = SCRATCH_64 if isa.bits == 64 else SCRATCH_32
         return words
 
     def install(self, callback: Callable[[int], int], data: int) -> None:
-        """Hook the core's callbacks in: 0 TLB fill, 1 block, 2 syscall, 3 interrupt."""
+        """Hook the core's callbacks in: 0 TLB fill, 1 block, 2 syscall, 3 interrupt, 4 translation."""
         add = library.add_hook
         add(self.uc, unicorn.UC_HOOK_TLB_FILL, callback(0), data)
         if self.exact:
@@ -172,6 +181,16 @@ class Engine:
             elif self.isa.name == "i386":
                 add(self.uc, unicorn.UC_HOOK_INSN, callback(2), data, x86_const.UC_X86_INS_SYSENTER)
         add(self.uc, unicorn.UC_HOOK_INTR, callback(3), data)
+        if self.words.scan:
+            add(self.uc, unicorn.UC_HOOK_EDGE_GENERATED, callback(4), data)
+
+    def _first_block(self) -> None:
+        """x86: run `jmp .+2; ud2` in frame 0, because Unicorn reports no translation before it has run a block."""
+        ctypes.memmove(self.pool.address, b"\xeb\x00\x0f\x0b", 4)
+        self.words.left, self.words.scratch_on = 1 << 40, 1
+        library.emu_start(self.uc, layout.PAGE_SIZE, 0, 0, 0)
+        self.words.scratch_on = 0
+        library.control(self.uc, unicorn.UC_CTL_TLB_FLUSH)
 
     # ---- running
 
@@ -219,7 +238,9 @@ class Engine:
             if past and not self.privileged:
                 context.pc = stop.pc = stop.pc - past
         elif reason == layout.STOP_ERROR:
-            stop.error = library.strerror(report[layout.ERROR]).decode()
+            code = report[layout.ERROR]
+            stop.address = report[layout.ADDRESS]
+            stop.error = KILLERS[code].format(stop.address) if code in KILLERS else library.strerror(code).decode()
         return stop
 
     # ---- devices

@@ -24,6 +24,7 @@ FLIPS_UNTIL_MIXED = 4
 STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR, STOP_FLIP = range(
     9
 )
+KILLER_OVERRUN, KILLER_AVX = 0x1001, 0x1002  # errors that are ours: code Unicorn cannot be trusted with
 ILLEGAL_VECTOR = 0xFFFF  # Unicorn said "invalid instruction" instead of raising an interrupt
 NO_RESUME = (1 << 64) - 1
 
@@ -151,6 +152,9 @@ class EngineWords(Structure):
         ("stops_sent", c_uint64),
         ("faults_resolved", c_uint64),
         ("scratch_address", c_uint64),
+        ("scan", c_uint64),
+        ("killer_frame", c_uint64),
+        ("step_frame", c_uint64),
     ]
 
 

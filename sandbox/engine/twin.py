@@ -14,12 +14,12 @@ import platform
 import struct
 import threading
 import time
-from ctypes import c_int, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_int, c_uint16, c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING, Any, cast
 
 import unicorn
 
-from sandbox.engine import layout, library
+from sandbox.engine import layout, library, x86
 from sandbox.engine.context import FILL, INTERRUPT, Context, TlbEntry
 from sandbox.engine.layout import COPY, DEVICE, LEAF_ENTRIES, PAGE_SIZE, PRESENT, ZERO
 
@@ -50,6 +50,15 @@ _BLOCK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 _SYSCALL = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
 
 
+class _TranslatedBlock(ctypes.Structure):
+    """uc_tb."""
+
+    _fields_ = [("pc", c_uint64), ("icount", c_uint16), ("size", c_uint16)]
+
+
+_TRANSLATION = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_TranslatedBlock), c_void_p, c_void_p)
+
+
 class _Budget(ctypes.Structure):
     _fields_ = [("left", ctypes.c_int64), ("skip", c_uint64), ("emu_stop", c_void_p), ("stopped", c_uint64)]
 
@@ -66,6 +75,7 @@ class TwinCore:
         self._table: Table | None = None
         self._scratch: int | None = None
         self._flip = (0, 0)
+        self._step_frame = self._killer_frame = 0
         self._reason = 0
         self._fault = (0, 0, 0)
         self._vector = 0
@@ -91,6 +101,7 @@ class TwinCore:
             self._block_hook(),
             _SYSCALL(self._on_syscall),
             INTERRUPT(self._on_interrupt),
+            _TRANSLATION(self._on_translation),
         ]
         engine.install(self._callback_address, 0)
 
@@ -166,8 +177,8 @@ class TwinCore:
 
     def _fill(self, uc: int, address: int, kind: int, result: ctypes._Pointer[TlbEntry], data: int) -> bool:
         entry = result[0]
-        if self._scratch is not None:
-            entry.paddr, entry.perms = self._scratch, 7
+        if self._scratch is not None or self._words.scratch_on:
+            entry.paddr, entry.perms = self._scratch or 0, 7
             return True
         need = _NEED[kind]
         address &= ~(PAGE_SIZE - 1)
@@ -200,7 +211,7 @@ class TwinCore:
         if not value & layout.ACCESSED and private:
             value |= layout.ACCESSED
             self._entries[index] = value
-        permissions = self._permissions(value, need, private)
+        permissions = self._permissions(address, value, need, private)
         if permissions is None:
             return False
         entry.paddr, entry.perms = value >> 12 << 12, permissions
@@ -210,11 +221,13 @@ class TwinCore:
                 self._write(self._words.flags_register, flags & ~_IT_BITS)
         return True
 
-    def _permissions(self, value: int, need: int, private: bool) -> int | None:
+    def _permissions(self, address: int, value: int, need: int, private: bool) -> int | None:
         """What the TLB entry may allow now; None when the frame has to change sides first."""
         pool, frame = self._pool, value >> 12
         state, seen = pool.state[frame], self._seen[frame]
         current = pool.generation[frame] + 1 & 0xFFFFFFFF
+        if self._step_frame == frame and frame:
+            return 7
         writable = value & layout.WRITE and not value & COPY and private
         permissions = 1 if value & layout.READ else 0
         if state == layout.MIXED:
@@ -228,6 +241,9 @@ class TwinCore:
         elif need == layout.EXECUTE:
             if state == layout.WRITABLE or (seen and seen != current):
                 return self._flipped(frame, need)
+            scan = self._words.scan
+            if scan and state != layout.EXECUTABLE and x86.overruns(pool.read(frame), scan == 64):
+                return self._refused(layout.KILLER_OVERRUN, address)
             self._seen[frame] = current
             pool.state[frame] = layout.EXECUTABLE
             permissions |= 4
@@ -244,6 +260,33 @@ class TwinCore:
         self._reason = layout.STOP_FAULT
         self._fault = (address, need >> 1, out_of_memory)
         return False
+
+    def _refused(self, killer: int, address: int) -> int | None:
+        self._reason = layout.STOP_ERROR
+        self._words.report[layout.ERROR] = killer
+        self._words.report[layout.ADDRESS] = address
+        return None
+
+    def _on_translation(self, uc: int, block: ctypes._Pointer[_TranslatedBlock], previous: int, data: int) -> None:
+        pc, size = block[0].pc, block[0].size
+        code = bytearray()
+        while len(code) < size:
+            address = pc + len(code)
+            value = self._entry(address)
+            if not value & PRESENT or value & DEVICE:
+                return
+            offset = address & (PAGE_SIZE - 1)
+            code += self._pool.read(value >> 12, offset, min(PAGE_SIZE - offset, size - len(code)))
+        at = x86.first_avx(bytes(code), self._words.scan == 64)
+        if at is not None:
+            self._killer_frame = self._entry(pc) >> 12
+            self._refused(layout.KILLER_AVX, pc + at)
+            library.emu_stop(self._uc)
+
+    def _entry(self, address: int) -> int:
+        assert self._table is not None
+        leaf = self._table.leaves.get((address & self._mask) >> 21)
+        return 0 if leaf is None else self._entries[leaf * LEAF_ENTRIES + (address >> 12 & 511)]
 
     def _flipped(self, frame: int, need: int) -> int | None:
         self._reason = layout.STOP_FLIP
@@ -285,7 +328,7 @@ class TwinCore:
         self._scratch = None
         self._flush()
 
-    def _resolve_flip(self) -> None:
+    def _resolve_flip(self, pc: int) -> bool:
         pool = self._pool
         frame, need = self._flip
         before = after = pool.state[frame]
@@ -296,16 +339,35 @@ class TwinCore:
         if after != before:
             pool.flip_count[frame] += 1
             if pool.flip_count[frame] >= layout.FLIPS_UNTIL_MIXED:
-                after = layout.MIXED
+                if not self._words.scan:
+                    after = layout.MIXED
+                else:
+                    pool.flip_count[frame] = layout.FLIPS_UNTIL_MIXED
+                    if after == layout.WRITABLE and frame in (self._entry(pc) >> 12, self._entry(pc + 15) >> 12):
+                        return False
         if before == layout.EXECUTABLE and after != before:
             pool.generation[frame] = pool.generation[frame] + 1 & 0xFFFFFFFF
-        pool.state[frame] = after
+        pool.state[frame] = layout.IDLE if before == layout.WRITABLE and after == layout.EXECUTABLE else after
         if after != layout.WRITABLE:
             current = pool.generation[frame] + 1 & 0xFFFFFFFF
             if self._seen[frame] and self._seen[frame] != current:
                 self._drop_translations(frame)
             self._seen[frame] = current
         self._flush()
+        return True
+
+    def _step_over(self, pc: int) -> int:
+        pool, frame = self._pool, self._flip[0]
+        self._step_frame = frame
+        self._budget.skip = 1
+        self._reason = layout.STOP_NONE
+        self._flush()
+        error = library.emu_start(self._uc, pc, 0, 0, 1)
+        self._step_frame = 0
+        pool.generation[frame] = pool.generation[frame] + 1 & 0xFFFFFFFF
+        pool.state[frame] = layout.WRITABLE
+        self._flush()
+        return int(error)
 
     # ---- contexts
 
@@ -359,10 +421,18 @@ class TwinCore:
             error = library.emu_start(self._uc, pc, 0, 0, count)
             pc = self._read(self._words.pc_register) & self._mask
             if self._reason == layout.STOP_FLIP:
-                self._resolve_flip()
-                counter.skip = self._flip[1] != layout.EXECUTE
-                continue
-            if self._reason == layout.STOP_NONE:
+                if self._resolve_flip(pc):
+                    counter.skip = self._flip[1] != layout.EXECUTE
+                    continue
+                error = self._step_over(pc)
+                pc = self._read(self._words.pc_register) & self._mask
+                if self._reason == layout.STOP_NONE and not error:
+                    counter.skip = 1
+                    continue
+            if self._reason == layout.STOP_ERROR:
+                if report[layout.ERROR] == layout.KILLER_AVX:
+                    self._drop_translations(self._killer_frame)
+            elif self._reason == layout.STOP_NONE:
                 if counter.stopped:
                     self._reason = layout.STOP_BUDGET
                 elif error == unicorn.UC_ERR_INSN_INVALID:
