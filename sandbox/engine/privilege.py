@@ -25,8 +25,6 @@ GDT = struct.pack(
     "<8Q", 0, 0x00AF9B000000FFFF, 0x00CF93000000FFFF, 0, 0x00CFFB000000FFFF, 0x00CFF3000000FFFF, 0x00AFFB000000FFFF, 0
 )
 GDT_ADDRESS = 0xFFFFF000  # i386: where each address space shows its descriptor table, above stack and scratch page
-    0xFFFFF000  # i386: where each space shows its descriptors, above stack and scratch page
-)
 SCRATCH = 0x1000
 
 
