@@ -609,6 +609,8 @@ static void on_translation(void *uc, struct block *block, struct block *previous
     uint8_t code[PAGE + 16];
     uint64_t size = block->size < PAGE ? block->size : PAGE, leaf;
     (void)previous;
+    if (e->scratch_on)
+        return;
     for (uint64_t done = 0; done < size;) {
         uint64_t address = block->pc + done, *entry = find_entry(e, address & e->word_mask, &leaf);
         uint64_t piece = PAGE - (address & (PAGE - 1));

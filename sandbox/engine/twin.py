@@ -268,6 +268,8 @@ class TwinCore:
         return None
 
     def _on_translation(self, uc: int, block: ctypes._Pointer[_TranslatedBlock], previous: int, data: int) -> None:
+        if self._table is None:
+            return
         pc, size = block[0].pc, block[0].size
         code = bytearray()
         while len(code) < size:
