@@ -83,7 +83,7 @@ class TwinCore:
         self._fills_since_flush = 0
         self._value = c_uint64()
         self._value_at = ctypes.byref(self._value)
-        self._budget = _Budget(0, 0, library.address_of(library.emu_stop), 0)
+        self._budget = _Budget(1 << 40, 0, library.address_of(library.emu_stop), 0)
         isa = engine.isa
         self._mask = isa.word_mask
         self._numbers = [isa.numbers[name] for name in (isa.syscall_number, *isa.syscall_arguments)]
