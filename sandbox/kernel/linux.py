@@ -26,6 +26,7 @@ from sandbox.kernel.dispatch import dispatch, dispatch_observed
 from sandbox.kernel.faults import serve_fault, serve_trap
 from sandbox.kernel.fdtable import FileBudget
 from sandbox.kernel.futex import FutexTable
+from sandbox.kernel.nameless import Nameless
 from sandbox.kernel.process import MachineLimits, Process
 from sandbox.kernel.signals import SignalInfo, is_deliverable, send_to_process
 from sandbox.kernel.stats import KernelStats
@@ -93,6 +94,7 @@ class LinuxMachine:
         self.timers = TimerQueue()
         self.futexes = FutexTable()
         self.file_budget = FileBudget(self.limits.files)
+        self.nameless = Nameless(pool, account, clock)
         self.file_owners: WeakKeyDictionary[OpenFile, int] = WeakKeyDictionary()  # fcntl(F_SETOWN)
         self.recent: deque[tuple[int, int, tuple[int, ...], int | None]] = deque(maxlen=LAST_CALLS)
         self.pipes = PipeFs(clock)
@@ -428,6 +430,7 @@ class LinuxMachine:
         self._released = True
         self._doomed = None
         self._die("the machine was released", 137)
+        self.nameless.close()
         self.mounts.close()
 
     # -- what happened ----------------------------------------------------------------------------------

@@ -45,17 +45,19 @@ class Watch:
 
 
 class EpollFile(AnonymousFile):
-    __slots__ = ("_ready", "_watches")
+    __slots__ = ("_ready", "_sweep_at", "_watches")
 
     def __init__(self, filesystem: AnonymousFs, flags: int) -> None:
         super().__init__(filesystem, b"[eventpoll]", flags)
         self._watches: dict[tuple[int, OpenFile], Watch] = {}
         self._ready: dict[Watch, None] = {}  # in order of arrival
+        self._sweep_at = 64  # how many watches make it worth looking for those whose file was closed
 
     # -- the set ----------------------------------------------------------------------------------------
 
     def add(self, fd: int, file: OpenFile, events: int, data: int) -> None:
-        self._forget_closed()
+        if len(self._watches) >= self._sweep_at:
+            self._forget_closed()
         if (fd, file) in self._watches:
             raise Errno(EEXIST)
         if isinstance(file, EpollFile) and (file.reaches(self) or 1 + file.depth() >= MAX_DEPTH):
@@ -92,6 +94,7 @@ class EpollFile(AnonymousFile):
     def _forget_closed(self) -> None:
         for key in [key for key in self._watches if key[1].references <= 0]:
             self._discard(self._watches.pop(key))
+        self._sweep_at = 64 + 2 * len(self._watches)
 
     def reaches(self, other: EpollFile) -> bool:
         """Whether `other` is this set or is watched through it."""
@@ -100,7 +103,9 @@ class EpollFile(AnonymousFile):
         )
 
     def depth(self) -> int:
-        return max((1 + f.depth() for _, f in self._watches if isinstance(f, EpollFile) and f.references > 0), default=0)
+        """How many sets are watched through each other below this one."""
+        nested = [file for _, file in self._watches if isinstance(file, EpollFile) and file.references > 0]
+        return max((1 + file.depth() for file in nested), default=0)
 
     # -- readiness --------------------------------------------------------------------------------------
 

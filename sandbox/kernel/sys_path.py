@@ -1,0 +1,121 @@
+"""Names: giving, moving and removing them, and symbolic links. What may happen to the tree is `vfs.namespace`.
+
+Source: link(2), unlink(2), rename(2), symlink(2), readlink(2), mknod(2); fs/namei.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.abi.errno import EINVAL, ENOENT, Errno
+from sandbox.abi.flags import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW
+from sandbox.kernel.lookup import find, namespace, start_of
+from sandbox.kernel.row import FULL, Row
+
+if TYPE_CHECKING:
+    from sandbox.kernel.task import Task
+
+CAP_DAC_READ_SEARCH = 2
+
+
+def unlink(task: Task, path: bytes) -> int:
+    namespace(task).unlink(start_of(task, AT_FDCWD, path), path)
+    return 0
+
+
+def unlinkat(task: Task, dirfd: int, path: bytes, flags: int) -> int:
+    if flags & ~AT_REMOVEDIR:
+        raise Errno(EINVAL)
+    tree, start = namespace(task), start_of(task, dirfd, path)
+    if flags & AT_REMOVEDIR:
+        tree.rmdir(start, path)
+    else:
+        tree.unlink(start, path)
+    return 0
+
+
+def link(task: Task, old: bytes, new: bytes) -> int:
+    return linkat(task, AT_FDCWD, old, AT_FDCWD, new, 0)
+
+
+def linkat(task: Task, old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, flags: int) -> int:
+    if flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
+        raise Errno(EINVAL)
+    if flags & AT_EMPTY_PATH and not task.credentials.capable(CAP_DAC_READ_SEARCH):
+        raise Errno(ENOENT)
+    source = find(task, old_dirfd, old, bool(flags & AT_SYMLINK_FOLLOW), bool(flags & AT_EMPTY_PATH))
+    namespace(task).link(source, start_of(task, new_dirfd, new), new)
+    return 0
+
+
+def symlink(task: Task, target: bytes, path: bytes) -> int:
+    return symlinkat(task, target, AT_FDCWD, path)
+
+
+def symlinkat(task: Task, target: bytes, dirfd: int, path: bytes) -> int:
+    if not target:
+        raise Errno(ENOENT)
+    namespace(task).symlink(target, start_of(task, dirfd, path), path)
+    return 0
+
+
+def readlink(task: Task, path: bytes, buffer: int, size: int) -> int:
+    return readlinkat(task, AT_FDCWD, path, buffer, size)
+
+
+def readlinkat(task: Task, dirfd: int, path: bytes, buffer: int, size: int) -> int:
+    if size <= 0:
+        raise Errno(EINVAL)
+    if path:
+        target = namespace(task).readlink(start_of(task, dirfd, path), path)
+    else:
+        node = find(task, dirfd, path, empty=True).node
+        if not node.is_symlink:
+            raise Errno(ENOENT)
+        target = node.readlink()
+    data = target[:size]
+    task.space.copy_out(buffer, data)
+    return len(data)
+
+
+def rename(task: Task, old: bytes, new: bytes) -> int:
+    return renameat2(task, AT_FDCWD, old, AT_FDCWD, new, 0)
+
+
+def renameat(task: Task, old_dirfd: int, old: bytes, new_dirfd: int, new: bytes) -> int:
+    return renameat2(task, old_dirfd, old, new_dirfd, new, 0)
+
+
+def renameat2(task: Task, old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, flags: int) -> int:
+    old_start = start_of(task, old_dirfd, old)
+    namespace(task).rename(old_start, old, start_of(task, new_dirfd, new), new, flags)
+    return 0
+
+
+def mknod(task: Task, path: bytes, mode: int, device: int) -> int:
+    return mknodat(task, AT_FDCWD, path, mode, device)
+
+
+def mknodat(task: Task, dirfd: int, path: bytes, mode: int, device: int) -> int:
+    """The 32-bit device number of the call and st_rdev are encoded alike (`new_encode_dev`)."""
+    namespace(task).mknod(start_of(task, dirfd, path), path, mode & 0xFFFF & ~task.fs.umask, device)
+    return 0
+
+
+_TWO = "old_dirfd:dirfd old:path new_dirfd:dirfd new:path"
+
+ROWS = [
+    Row("unlink", unlink, "path:path", FULL),
+    Row("unlinkat", unlinkat, "dirfd:dirfd path:path flags:flags:unlink", FULL),
+    Row("link", link, "old:path new:path", FULL),
+    Row("linkat", linkat, f"{_TWO} flags:flags:at", FULL),
+    Row("symlink", symlink, "target:string path:path", FULL),
+    Row("symlinkat", symlinkat, "target:string dirfd:dirfd path:path", FULL),
+    Row("readlink", readlink, "path:path buffer:out size:int", FULL),
+    Row("readlinkat", readlinkat, "dirfd:dirfd path:path buffer:out size:int", FULL),
+    Row("rename", rename, "old:path new:path", FULL),
+    Row("renameat", renameat, _TWO, FULL),
+    Row("renameat2", renameat2, f"{_TWO} flags:flags:rename", FULL),
+    Row("mknod", mknod, "path:path mode:mode device:dev", FULL),
+    Row("mknodat", mknodat, "dirfd:dirfd path:path mode:mode device:dev", FULL),
+]

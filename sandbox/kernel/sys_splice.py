@@ -1,0 +1,313 @@
+"""Moving bytes from file to file without the guest's memory: sendfile, copy_file_range, splice, tee, vmsplice.
+
+Offsets are given through pointers and written back; without one the file's position is used and moves. What could
+not be written stays in its file or pipe. Source: sendfile(2), copy_file_range(2), splice(2), tee(2), vmsplice(2);
+fs/read_write.c, fs/splice.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.abi.errno import EAGAIN, EBADF, EINVAL, EISDIR, EOVERFLOW, EPIPE, ESPIPE, Errno
+from sandbox.abi.flags import (
+    O_APPEND,
+    O_NONBLOCK,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFMT,
+    S_IFREG,
+    SEEK_CUR,
+)
+from sandbox.kernel.lookup import opened
+from sandbox.kernel.row import FULL, PARTIAL, Row
+from sandbox.kernel.transfer import MAX_COUNT, PIECE, broken_pipe, receive, room, send, vector, wait_for
+from sandbox.vfs.pipe import PipeEnd
+from sandbox.wait import Block
+
+if TYPE_CHECKING:
+    from sandbox.kernel.task import Task
+    from sandbox.vfs.file import OpenFile
+
+SPLICE_F_NONBLOCK = 2
+_SPLICE_ALL = 0xF
+
+
+# -- offsets behind pointers -------------------------------------------------------------------------------
+
+
+def _load_offset(task: Task, address: int, width: int = 8) -> int | None:
+    if not address:
+        return None
+    return int.from_bytes(task.space.copy_in(address, width), "little", signed=True)
+
+
+def _store_offset(task: Task, address: int, offset: int | None, width: int = 8) -> None:
+    if offset is not None:
+        task.space.copy_out(address, offset.to_bytes(width, "little", signed=True))
+
+
+# -- sendfile ----------------------------------------------------------------------------------------------
+
+
+def sendfile(task: Task, target_fd: int, source_fd: int, offset: int, count: int) -> int:
+    return _sendfile(task, target_fd, source_fd, offset, count, task.word)
+
+
+def sendfile64(task: Task, target_fd: int, source_fd: int, offset: int, count: int) -> int:
+    return _sendfile(task, target_fd, source_fd, offset, count, 8)
+
+
+def _sendfile(task: Task, target_fd: int, source_fd: int, address: int, count: int, width: int) -> int:
+    at = _load_offset(task, address, width)
+    source = opened(task, source_fd)
+    if not source.readable:
+        raise Errno(EBADF)
+    if at is not None:
+        source.seek(0, SEEK_CUR)  # ESPIPE
+        if at < 0:
+            raise Errno(EINVAL)
+    target = opened(task, target_fd)
+    if not target.writable:
+        raise Errno(EBADF)
+    if source.node.mode & S_IFMT not in (S_IFREG, S_IFBLK, S_IFCHR) or target.flags & O_APPEND:
+        raise Errno(EINVAL)
+    if width == 4 and (at if at is not None else source.position) > 0x7FFFFFFF:
+        raise Errno(EOVERFLOW)
+    done: int = task.restart.get("done", 0)
+    count = min(count, MAX_COUNT)
+    try:
+        while done < count:
+            try:
+                moved = _move(task, source, target, min(count - done, PIECE), at, None)
+            except Errno as error:
+                if error.number == EAGAIN and not target.flags & O_NONBLOCK:
+                    task.restart["done"] = done
+                    raise Block(target.queue) from None
+                if done:
+                    break
+                raise
+            if not moved:
+                break
+            done += moved
+            if at is not None:
+                at += moved
+    finally:
+        _store_offset(task, address, at, width)
+    return done
+
+
+def _move(
+    task: Task, source: OpenFile, target: OpenFile, count: int, source_at: int | None, target_at: int | None
+) -> int:
+    """One piece. What the target does not take goes back into the source."""
+    if target.node.mode & S_IFMT == S_IFREG:
+        count = room(task, target, count, target_at)
+    before = source.position
+    data = source.read(count, source_at)
+    if not data:
+        return 0
+    written = 0
+    try:
+        written = target.write(data, target_at)
+    except Errno as error:
+        if error.number == EPIPE:
+            broken_pipe(task)
+        raise
+    finally:
+        if source_at is None:
+            source.position = before + written
+    return written
+
+
+# -- copy_file_range ---------------------------------------------------------------------------------------
+
+
+def copy_file_range(
+    task: Task, source_fd: int, source_address: int, target_fd: int, target_address: int, count: int, flags: int
+) -> int:
+    source, target = opened(task, source_fd), opened(task, target_fd)
+    source_at = _load_offset(task, source_address)
+    target_at = _load_offset(task, target_address)
+    if flags:
+        raise Errno(EINVAL)
+    _check_copy(source, target)
+    count = min(count, MAX_COUNT)
+    first = source.position if source_at is None else source_at
+    start = target.position if target_at is None else target_at
+    if first < 0 or start < 0:
+        raise Errno(EINVAL)
+    if first + count >> 63 or start + count >> 63:
+        raise Errno(EOVERFLOW)
+    count = min(count, max(0, source.node.size - first))
+    if source.node is target.node and first < start + count and start < first + count:
+        raise Errno(EINVAL)
+    done = 0
+    while done < count:
+        try:
+            moved = _move(task, source, target, min(count - done, PIECE), source_at, target_at)
+        except Errno:
+            if done:
+                break
+            raise
+        if not moved:
+            break
+        done += moved
+        source_at = None if source_at is None else source_at + moved
+        target_at = None if target_at is None else target_at + moved
+    _store_offset(task, source_address, source_at)
+    _store_offset(task, target_address, target_at)
+    return done
+
+
+def _check_copy(source: OpenFile, target: OpenFile) -> None:
+    if source.node.is_directory or target.node.is_directory:
+        raise Errno(EISDIR)
+    if not source.node.is_regular or not target.node.is_regular:
+        raise Errno(EINVAL)
+    if not source.readable or not target.writable or target.flags & O_APPEND:
+        raise Errno(EBADF)
+
+
+# -- pipes -------------------------------------------------------------------------------------------------
+
+
+def splice(
+    task: Task, source_fd: int, source_address: int, target_fd: int, target_address: int, count: int, flags: int
+) -> int:
+    if flags & ~_SPLICE_ALL:
+        raise Errno(EINVAL)
+    if not count:
+        return 0
+    source, target = opened(task, source_fd), opened(task, target_fd)
+    if not source.readable or not target.writable:
+        raise Errno(EBADF)
+    if not isinstance(source, PipeEnd) and not isinstance(target, PipeEnd):
+        raise Errno(EINVAL)
+    source_at = _splice_offset(task, source, source_address)
+    target_at = _splice_offset(task, target, target_address)
+    count = min(count, PIECE)
+    now = bool(flags & SPLICE_F_NONBLOCK)
+    if isinstance(source, PipeEnd):
+        if (isinstance(target, PipeEnd) and source.pipe is target.pipe) or target.flags & O_APPEND:
+            raise Errno(EINVAL)
+        moved = _from_pipe(task, source, target, count, target_at, now)
+    else:
+        assert isinstance(target, PipeEnd)
+        if source.node.is_directory:
+            raise Errno(EINVAL)
+        moved = _into_pipe(task, source, target, count, source_at, now)
+    _store_offset(task, source_address, None if source_at is None else source_at + moved)
+    _store_offset(task, target_address, None if target_at is None else target_at + moved)
+    return moved
+
+
+def _splice_offset(task: Task, file: OpenFile, address: int) -> int | None:
+    if not address:
+        return None
+    if isinstance(file, PipeEnd):
+        raise Errno(ESPIPE)
+    try:
+        file.seek(0, SEEK_CUR)
+    except Errno:
+        raise Errno(EINVAL) from None
+    offset = _load_offset(task, address)
+    if offset is not None and offset < 0:
+        raise Errno(EINVAL)
+    return offset
+
+
+def _waiting_data(source: PipeEnd, count: int, nonblocking: bool) -> bytes:
+    """What a pipe holds, without taking it; empty at its end. Waits while there may be more."""
+    pipe = source.pipe
+    if not pipe.buffer and pipe.writers:
+        wait_for(source, nonblocking)
+    return bytes(pipe.buffer[:count])
+
+
+def _from_pipe(
+    task: Task, source: PipeEnd, target: OpenFile, count: int, target_at: int | None, nonblocking: bool
+) -> int:
+    data = _waiting_data(source, count, nonblocking)
+    if not data:
+        return 0
+    if target.node.mode & S_IFMT == S_IFREG:
+        data = data[: room(task, target, len(data), target_at)]
+    written = _deliver(task, target, data, target_at, nonblocking)
+    source.pipe.read(written)
+    return written
+
+
+def _deliver(task: Task, target: OpenFile, data: bytes, at: int | None, nonblocking: bool) -> int:
+    if isinstance(target, PipeEnd) and target.pipe.readers:
+        # Splicing is not writing: what fits goes, however little.
+        free = target.pipe.capacity - len(target.pipe.buffer)
+        if free <= 0:
+            wait_for(target, nonblocking)
+        data = data[:free]
+    try:
+        return target.write(data, at)
+    except Errno as error:
+        if error.number == EPIPE:
+            broken_pipe(task)
+        if error.number == EAGAIN:
+            wait_for(target, nonblocking)
+        raise
+
+
+def _into_pipe(
+    task: Task, source: OpenFile, target: PipeEnd, count: int, source_at: int | None, nonblocking: bool
+) -> int:
+    pipe = target.pipe
+    if not pipe.readers:
+        broken_pipe(task)
+        raise Errno(EPIPE)
+    free = pipe.capacity - len(pipe.buffer)
+    if free <= 0:
+        wait_for(target, nonblocking)
+    try:
+        data = source.read(min(count, free), source_at)
+    except Errno as error:
+        if error.number == EAGAIN:
+            wait_for(source, nonblocking)
+        raise
+    return pipe.write(data)
+
+
+def tee(task: Task, source_fd: int, target_fd: int, count: int, flags: int) -> int:
+    if flags & ~_SPLICE_ALL:
+        raise Errno(EINVAL)
+    if not count:
+        return 0
+    source, target = opened(task, source_fd), opened(task, target_fd)
+    if not source.readable or not target.writable:
+        raise Errno(EBADF)
+    if not isinstance(source, PipeEnd) or not isinstance(target, PipeEnd) or source.pipe is target.pipe:
+        raise Errno(EINVAL)
+    now = bool(flags & SPLICE_F_NONBLOCK)
+    data = _waiting_data(source, count, now)
+    return _deliver(task, target, data, None, now) if data else 0
+
+
+def vmsplice(task: Task, fd: int, address: int, count: int, flags: int) -> int:
+    if flags & ~_SPLICE_ALL:
+        raise Errno(EINVAL)
+    file = opened(task, fd)
+    if not isinstance(file, PipeEnd):
+        raise Errno(EBADF)
+    segments = vector(task, address, count)
+    now = bool(flags & SPLICE_F_NONBLOCK)
+    return send(task, file, segments, None, now) if file.writable else receive(task, file, segments, None, now)
+
+
+_COPY = "source_fd:fd source_offset:inout target_fd:fd target_offset:inout count:ulong flags:uint"
+_VMSPLICE = "the pages are copied"
+
+ROWS = [
+    Row("sendfile", sendfile, "target_fd:fd source_fd:fd offset:inout count:ulong", FULL),
+    Row("sendfile64", sendfile64, "target_fd:fd source_fd:fd offset:inout count:ulong", FULL),
+    Row("copy_file_range", copy_file_range, _COPY, FULL),
+    Row("splice", splice, _COPY, FULL),
+    Row("tee", tee, "source_fd:fd target_fd:fd count:ulong flags:uint", FULL),
+    Row("vmsplice", vmsplice, "fd:fd vector:in count:ulong flags:uint", PARTIAL, _VMSPLICE),
+]

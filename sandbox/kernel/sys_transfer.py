@@ -1,0 +1,123 @@
+"""read, write, pread64, pwrite64 and their vector forms. All of it is `sandbox.kernel.transfer`.
+
+The position of preadv and pwritev comes as two machine words on every ISA (not as an aligned pair on arm), of which
+64-bit ISAs ignore the second. Source: read(2), pread(2), readv(2); fs/read_write.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.abi.errno import EINVAL, EOPNOTSUPP, Errno
+from sandbox.abi.flags import O_APPEND, S_IFMT, S_IFREG, SEEK_CUR
+from sandbox.kernel.lookup import opened
+from sandbox.kernel.row import FULL, PARTIAL, Row
+from sandbox.kernel.transfer import receive, segment, send, vector
+
+if TYPE_CHECKING:
+    from sandbox.kernel.task import Task
+    from sandbox.vfs.file import OpenFile
+
+RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 4, 8, 16
+
+
+def read(task: Task, fd: int, buffer: int, count: int) -> int:
+    file = opened(task, fd)
+    return receive(task, file, segment(task, buffer, count))
+
+
+def write(task: Task, fd: int, buffer: int, count: int) -> int:
+    file = opened(task, fd)
+    return send(task, file, segment(task, buffer, count))
+
+
+def pread(task: Task, fd: int, buffer: int, count: int, offset: int) -> int:
+    file = _positioned(task, fd, offset)
+    return receive(task, file, segment(task, buffer, count), offset)
+
+
+def pwrite(task: Task, fd: int, buffer: int, count: int, offset: int) -> int:
+    file = _positioned(task, fd, offset)
+    return send(task, file, segment(task, buffer, count), offset)
+
+
+def _positioned(task: Task, fd: int, offset: int) -> OpenFile:
+    if offset < 0:
+        raise Errno(EINVAL)
+    file = opened(task, fd)
+    if file.node.mode & S_IFMT != S_IFREG:
+        file.seek(0, SEEK_CUR)  # ESPIPE where there are no positions
+    return file
+
+
+def readv(task: Task, fd: int, address: int, count: int) -> int:
+    file = opened(task, fd)
+    return receive(task, file, vector(task, address, count))
+
+
+def writev(task: Task, fd: int, address: int, count: int) -> int:
+    file = opened(task, fd)
+    return send(task, file, vector(task, address, count))
+
+
+def preadv(task: Task, fd: int, address: int, count: int, low: int, high: int) -> int:
+    offset = _offset(task, low, high)
+    file = _positioned(task, fd, offset)
+    return receive(task, file, vector(task, address, count), offset)
+
+
+def pwritev(task: Task, fd: int, address: int, count: int, low: int, high: int) -> int:
+    offset = _offset(task, low, high)
+    file = _positioned(task, fd, offset)
+    return send(task, file, vector(task, address, count), offset)
+
+
+def preadv2(task: Task, fd: int, address: int, count: int, low: int, high: int, flags: int) -> int:
+    offset = _offset(task, low, high)
+    file = opened(task, fd) if offset == -1 else _positioned(task, fd, offset)
+    if flags & ~(RWF_HIPRI | RWF_NOWAIT):
+        raise Errno(EOPNOTSUPP)
+    place = None if offset == -1 else offset
+    return receive(task, file, vector(task, address, count), place, bool(flags & RWF_NOWAIT))
+
+
+def pwritev2(task: Task, fd: int, address: int, count: int, low: int, high: int, flags: int) -> int:
+    offset = _offset(task, low, high)
+    file = opened(task, fd) if offset == -1 else _positioned(task, fd, offset)
+    if flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND):
+        raise Errno(EOPNOTSUPP)
+    segments = vector(task, address, count)
+    place = None if offset == -1 else offset
+    before = file.flags
+    if flags & RWF_APPEND:
+        file.flags |= O_APPEND
+    try:
+        written = send(task, file, segments, place, bool(flags & RWF_NOWAIT))
+    finally:
+        file.flags = before
+    if flags & (RWF_DSYNC | RWF_SYNC) and written:
+        file.sync()
+    return written
+
+
+def _offset(task: Task, low: int, high: int) -> int:
+    value = low if task.word == 8 else low | high << 32
+    return value - (1 << 64) if value >> 63 else value
+
+
+_VECTOR = "fd:fd vector:in count:ulong"
+_PLACED = f"{_VECTOR} offset_low:ulong offset_high:ulong"
+_NO_FLAGS = "RWF_HIPRI and RWF_NOWAIT of regular files change nothing"
+
+ROWS = [
+    Row("read", read, "fd:fd buffer:out count:size", FULL),
+    Row("write", write, "fd:fd buffer:in count:size", FULL),
+    Row("pread64", pread, "fd:fd buffer:out count:size offset:loff", FULL),
+    Row("pwrite64", pwrite, "fd:fd buffer:in count:size offset:loff", FULL),
+    Row("readv", readv, _VECTOR, FULL),
+    Row("writev", writev, _VECTOR, FULL),
+    Row("preadv", preadv, _PLACED, FULL),
+    Row("pwritev", pwritev, _PLACED, FULL),
+    Row("preadv2", preadv2, f"{_PLACED} flags:int", PARTIAL, _NO_FLAGS),
+    Row("pwritev2", pwritev2, f"{_PLACED} flags:int", PARTIAL, _NO_FLAGS),
+]

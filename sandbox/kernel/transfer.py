@@ -1,0 +1,254 @@
+"""Moving bytes between open files and guest memory: the one loop behind read, write and all their relatives.
+
+Rules. A transfer is a list of segments (address, length) of the guest and goes in pieces of at most `PIECE` bytes, so
+that nothing is allocated because a guest asks for it. A piece is one operation on the file: that keeps a small
+writev to a pipe atomic and a datagram whole. What has been done before an error counts; only a transfer that moved
+nothing fails. A fault in the middle moves what lies before it.
+
+A file that has to wait raises Errno(EAGAIN), which becomes `Block` unless it is O_NONBLOCK. A write that sleeps half
+way keeps its progress in `task.restart["done"]`; the kernel returns that number when a signal ends the sleep.
+Neighbours: `sys_transfer`, `sys_vector`, `sys_splice`. Source: fs/read_write.c, mm/filemap.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from sandbox.abi.errno import EAGAIN, EFAULT, EFBIG, EINVAL, EPIPE, Errno
+from sandbox.abi.flags import O_APPEND, O_LARGEFILE, O_NONBLOCK, RLIM_INFINITY, RLIMIT_FSIZE, S_IFBLK, S_IFMT, S_IFREG
+from sandbox.abi.signals import SI_USER, SIGPIPE, SIGXFSZ
+from sandbox.abi.structs import IOVEC
+from sandbox.kernel.signals import SignalInfo, send_to_task
+from sandbox.wait import Block
+
+if TYPE_CHECKING:
+    from sandbox.kernel.task import Task
+    from sandbox.memory import AddressSpace
+    from sandbox.vfs.file import OpenFile
+
+MAX_COUNT = 0x7FFFF000  # INT_MAX rounded down to a page: what one call moves at most
+PIECE = 1 << 18
+IOV_MAX = 1024
+SMALL_FILE_MAX = 0x7FFFFFFF  # a file opened without O_LARGEFILE by a 32-bit program ends here
+_PAGE = 4096
+
+Segments = list[tuple[int, int]]
+
+
+def segment(task: Task, address: int, count: int) -> Segments:
+    """The one segment of read and write. A range that no 64-bit program can own is refused at once."""
+    if task.word == 8 and address + count > 1 << 47:
+        raise Errno(EFAULT)
+    return [(address, min(count, MAX_COUNT))]
+
+
+def vector(task: Task, address: int, count: int) -> Segments:
+    """The iovec array at `address`; the total is cut at MAX_COUNT. `count` is unsigned."""
+    if count > IOV_MAX:
+        raise Errno(EINVAL)
+    pair = IOVEC[task.word]
+    largest = (1 << (8 * task.word - 1)) - 1
+    left = MAX_COUNT
+    result = []
+    for start, length in pair.iter_unpack(task.space.copy_in(address, count * pair.size)):
+        if length > largest:
+            raise Errno(EINVAL)
+        if task.word == 8 and start + length > 1 << 47:
+            raise Errno(EFAULT)
+        length = min(length, left)
+        left -= length
+        if length:
+            result.append((start, length))
+    return result
+
+
+def wait_for(file: OpenFile, nonblocking: bool = False) -> NoReturn:
+    """The file has nothing to give or no room to take."""
+    if nonblocking or file.flags & O_NONBLOCK:
+        raise Errno(EAGAIN)
+    raise Block(file.queue)
+
+
+# -- from the file to the guest ----------------------------------------------------------------------------
+
+
+def receive(
+    task: Task, file: OpenFile, segments: Segments, offset: int | None = None, nonblocking: bool = False
+) -> int:
+    """read(2) and relatives. `offset` None: at the file's position."""
+    total = sum(length for _, length in segments)
+    if not total:
+        return len(file.read(0, offset))
+    seekable = file.node.mode & S_IFMT in (S_IFREG, S_IFBLK)
+    if not seekable and not task.space.writable(segments[0][0], 1):
+        file.read(0)  # a descriptor that cannot be read fails for that reason
+        raise Errno(EFAULT)  # before a stream loses bytes that the guest cannot take
+    done = 0
+    while True:
+        size = min(total - done, PIECE)
+        position = file.position
+        try:
+            data = file.read(size, None if offset is None else offset + done)
+        except Errno as error:
+            if done:
+                return done
+            if error.number == EAGAIN:
+                wait_for(file, nonblocking)
+            raise
+        except Block:
+            if done:
+                return done
+            raise
+        taken = _scatter(task.space, segments, done, data)
+        done += taken
+        if taken < len(data):
+            if seekable and offset is None:
+                file.position = position + taken
+            if done:
+                return done
+            raise Errno(EFAULT)
+        if done == total or len(data) < size:
+            return done
+
+
+def _scatter(space: AddressSpace, segments: Segments, skip: int, data: bytes) -> int:
+    """Store `data` into the segments from their byte `skip` on; how much went before a fault."""
+    if len(segments) == 1:
+        return _store(space, segments[0][0] + skip, data)
+    done = 0
+    for address, length in segments:
+        if skip >= length:
+            skip -= length
+            continue
+        part = data[done : done + length - skip]
+        stored = _store(space, address + skip, part)
+        done += stored
+        if stored < len(part) or done == len(data):
+            break
+        skip = 0
+    return done
+
+
+def _store(space: AddressSpace, address: int, data: bytes) -> int:
+    try:
+        space.copy_out(address, data)
+        return len(data)
+    except Errno:
+        pass
+    done = 0
+    while done < len(data):
+        size = min(_PAGE - (address + done) % _PAGE, len(data) - done)
+        try:
+            space.copy_out(address + done, data[done : done + size])
+        except Errno:
+            break
+        done += size
+    return done
+
+
+# -- from the guest to the file ----------------------------------------------------------------------------
+
+
+def send(task: Task, file: OpenFile, segments: Segments, offset: int | None = None, nonblocking: bool = False) -> int:
+    """write(2) and relatives. `offset` None: at the file's position."""
+    total = sum(length for _, length in segments)
+    if not total:
+        file.write(b"", offset)
+        return 0
+    if file.node.mode & S_IFMT == S_IFREG and file.writable:
+        total = room(task, file, total, offset)
+    done: int = task.restart.get("done", 0)
+    while done < total:
+        piece = _gather(task.space, segments, done, min(total - done, PIECE))
+        if not piece:
+            if done:
+                return done
+            if not file.writable:
+                file.write(b"", offset)
+            raise Errno(EFAULT)
+        try:
+            written = file.write(piece, None if offset is None else offset + done)
+        except Errno as error:
+            if error.number == EPIPE:
+                broken_pipe(task)
+            if error.number == EAGAIN and not (nonblocking or file.flags & O_NONBLOCK):
+                task.restart["done"] = done
+                raise Block(file.queue) from None
+            if done:
+                return done
+            raise
+        except Block:
+            task.restart["done"] = done
+            raise
+        done += written
+        if not written:
+            break
+    return done
+
+
+def _gather(space: AddressSpace, segments: Segments, skip: int, size: int) -> bytes:
+    """Up to `size` bytes of the segments from their byte `skip` on; fewer before a fault."""
+    if len(segments) == 1:
+        return _load(space, segments[0][0] + skip, size)
+    parts = []
+    for address, length in segments:
+        if skip >= length:
+            skip -= length
+            continue
+        wanted = min(length - skip, size)
+        part = _load(space, address + skip, wanted)
+        parts.append(part)
+        size -= wanted
+        if len(part) < wanted or not size:
+            break
+        skip = 0
+    return b"".join(parts)
+
+
+def _load(space: AddressSpace, address: int, size: int) -> bytes:
+    try:
+        return space.copy_in(address, size)
+    except Errno:
+        pass
+    parts = []
+    while size:
+        part = min(_PAGE - address % _PAGE, size)
+        try:
+            parts.append(space.copy_in(address, part))
+        except Errno:
+            break
+        address += part
+        size -= part
+    return b"".join(parts)
+
+
+def room(task: Task, file: OpenFile, count: int, offset: int | None) -> int:
+    """How much of `count` a regular file may take at its place: RLIMIT_FSIZE, O_LARGEFILE, the last offset there is.
+    Raises EFBIG when nothing."""
+    if offset is None or file.flags & O_APPEND:
+        offset = file.node.size if file.flags & O_APPEND else file.position
+    limit = task.limits.soft(RLIMIT_FSIZE)
+    if limit != RLIM_INFINITY:
+        if offset >= limit:
+            file_too_large(task)
+        count = min(count, limit - offset)
+    largest = (1 << 63) - 1 if file.flags & O_LARGEFILE else SMALL_FILE_MAX
+    if offset >= largest:
+        raise Errno(EFBIG)
+    return min(count, largest - offset)
+
+
+def check_size(task: Task, size: int) -> None:
+    """What truncate and fallocate must not exceed."""
+    if size > task.limits.soft(RLIMIT_FSIZE):
+        file_too_large(task)
+
+
+def file_too_large(task: Task) -> NoReturn:
+    send_to_task(task, SignalInfo(SIGXFSZ, SI_USER, pid=task.tgid, uid=task.credentials.uid))
+    raise Errno(EFBIG)
+
+
+def broken_pipe(task: Task) -> None:
+    """Nobody will ever read what was written: the signal that ends `yes | head`."""
+    send_to_task(task, SignalInfo(SIGPIPE, SI_USER, pid=task.tgid, uid=task.credentials.uid))
