@@ -39,7 +39,7 @@ QUIET: dict[str, str] = {
     "bar.more": "#e6a532",
     "bar.less": "#e0709c",
     "bar.rest": "#4a525a",
-    "spark": "#56b4e9",
+    "spark": "#4787b0",
     "address": "#808890",
     "mnemonic": "#9ccbe8",
     "comment": "#808890",

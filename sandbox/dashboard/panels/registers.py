@@ -1,7 +1,7 @@
 """Registers, the code around the pc, and the top of the stack of the selected VM's current task.
 
-A register that changed since the last picture is marked (bold, and with a sign before it). Three columns
-when there is room; at 80 cells registers and code, and with the detail opened (Enter) the stack below.
+A register that changed since the last picture is marked (bold, and with a sign before it). The stack stands
+beside the code where the screen is wide, else below everything where it is tall.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from sandbox.dashboard.view import InstructionView, ProcessorView, RegisterView,
 _CODE_LEAST = 38
 _STACK = 44
 _NOTE = 18
+_TALL = 22  # rows from which the stack gets some of its own
 
 
 def render(view: View, interface: Interface, columns: int, height: int, look: Look) -> list[Text]:
     processor = view.detail.processor if view.detail else None
     if processor is None:
         return [line([("no registers: the VM has no task", "dim")], columns)] + [blank(columns)] * (height - 1)
+    below = 0
     stack_cells = _STACK if columns >= 140 else 0
+    if not stack_cells and processor.stack and height >= _TALL:
+        below = min(len(processor.stack), height // 4) + 1
+        height -= below
     register_cells = 6 + 2 + processor.bits // 4 + 2
     most = max(1, (columns - stack_cells - _CODE_LEAST) // register_cells)
     needed = -(-len(processor.registers) // max(1, height))
@@ -41,6 +46,9 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
         if stack_cells:
             pieces += [" ", *(stack[index] if index < len(stack) else [])]
         rows.append(line(pieces, columns))
+    if below:
+        rows.append(line([(fit("STACK", columns), "heading")], columns))
+        rows += [line([" ", *row], columns) for row in _stack(processor, columns - 1, below - 1, look)]
     return rows
 
 

@@ -51,6 +51,8 @@ def _summary(scheduler: SchedulerView, columns: int, look: Look) -> Text:
         pieces += [("   switches ", "dim"), (figures.rate(scheduler.switches), "strong")]
     if scheduler.largest_lag is not None:
         pieces += [("   largest lag ", "dim"), (f"{scheduler.largest_lag:.2f} quanta", "strong")]
+    for lane in sorted({item.lane for item in scheduler.slices}):
+        pieces += ["   ", (look.signs.full * 2, f"lane.{lane % LANES}"), (f" core {lane}", "dim")]
     return line(pieces, columns)
 
 

@@ -53,7 +53,7 @@ COLUMNS = (
     Column("cpu", "CPU", 6, 4, lambda vm, look: figures.percent(vm.cpu), "host CPU in use, 100% is one core"),
     Column("received", "SHARE", 6, 3, lambda vm, look: figures.percent(vm.received), "share of the work received"),
     Column("entitled", "DUE", 6, 3, lambda vm, look: figures.percent(vm.entitled), "share it is entitled to"),
-    Column("bar", "", 9, 5, lambda vm, look: "", "received against entitled: the mark is a fair share", right=False),
+    Column("bar", "OF DUE", 9, 5, lambda vm, look: "", "received against due: the mark is fair", right=False),
     Column("memory", "MEMORY", 6, 6, _memory, "memory in use"),
     Column("limit", "LIMIT", 5, 10, lambda vm, look: figures.size(vm.memory_limit), "memory limit"),
     Column("faults", "FAULT/s", 7, 12, lambda vm, look: figures.rate(vm.faults), "page faults per second"),
