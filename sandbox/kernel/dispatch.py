@@ -47,16 +47,10 @@ def _unexpected(task: Task, number: int, error: Exception) -> int:
 def dispatch_observed(task: Task, number: int, arguments: tuple[int, ...]) -> int | None:
     """The same, with the observers of the call asked before and the trace told after."""
     kernel = task.kernel
-    first = task.call is None
     result: int | None = None
-    replaced = False
-    if kernel.observers and first:
-        name = NAMES[task.isa].get(number, f"syscall_{number}")
-        for observer in tuple(kernel.observers.get(name, ())):
-            answer = kernel.ask_observer(observer, task, name, arguments)
-            if answer is not None:
-                result = answer
-                replaced = True
+    if kernel.observers and task.call is None:
+        result = kernel.observers.ask(task, NAMES[task.isa].get(number, f"syscall_{number}"), arguments)
+    replaced = result is not None
     if kernel.trace is None:
         return result if replaced else dispatch(task, number, arguments)
     entry = entries(task.isa).get(number)

@@ -51,6 +51,28 @@ _TRAPS: dict[Trap, tuple[int, int]] = {
 _VERBS = {Access.READ: "read", Access.WRITE: "write", Access.FETCH: "instruction fetch"}
 
 
+def serve_stop(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) -> None:
+    """Every stop that is neither a syscall nor the end of the budget."""
+    match stop.reason:
+        case StopReason.FAULT:
+            serve_fault(kernel, engine, task, stop)
+        case StopReason.TRAP | StopReason.HALT:
+            serve_trap(kernel, task, stop)
+        case StopReason.BREAKPOINT:
+            serve_breakpoint(kernel, engine, task, stop.address)
+        case _:
+            kernel.kill(f"the engine failed: {stop.error}", 125)
+
+
+def serve_breakpoint(kernel: LinuxMachine, engine: Engine, task: Task, address: int) -> None:
+    """Tell the debugger; when it lets the task go on, step over the breakpoint."""
+    if kernel.on_breakpoint is not None and not kernel.on_breakpoint(task, address):
+        return
+    stop = engine.step(task.context, task.space)
+    if stop.reason not in (StopReason.BUDGET, StopReason.BREAKPOINT):
+        serve_stop(kernel, engine, task, stop)
+
+
 def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) -> None:
     """Bring the page, or signal the task."""
     space, address, access = task.space, stop.address, stop.access

@@ -18,15 +18,16 @@ from weakref import WeakKeyDictionary
 
 from sandbox.abi.signals import SIGTERM, signal_name
 from sandbox.clock import Clock, Entropy, VirtualClock
-from sandbox.engine import Engine, Isa, Stop, StopReason
-from sandbox.events import Defect, LimitReached, Recorder
+from sandbox.engine import Engine, Isa, StopReason
+from sandbox.events import LimitReached, Recorder
 from sandbox.kernel import crash, descriptors, lifecycle
 from sandbox.kernel.delivery import deliver
 from sandbox.kernel.dispatch import dispatch, dispatch_observed
-from sandbox.kernel.faults import serve_fault, serve_trap
+from sandbox.kernel.faults import serve_stop
 from sandbox.kernel.fdtable import FileBudget
 from sandbox.kernel.futex import FutexTable
 from sandbox.kernel.nameless import Nameless
+from sandbox.kernel.observers import Observers
 from sandbox.kernel.process import MachineLimits, Process
 from sandbox.kernel.signals import SignalInfo, is_deliverable, send_to_process
 from sandbox.kernel.stats import KernelStats
@@ -50,9 +51,6 @@ CALL_CHARGE = 300  # code bytes of the budget that a syscall costs: the kernel's
 CALL_TIME = 200  # nanoseconds of virtual time that a syscall takes
 SLEEP_CHARGE = 2_000  # for jumping to a deadline, so that a machine that only sleeps lets others run
 LAST_CALLS = 16
-
-# Asked before a call that it observes; returning a number replaces the call by that result.
-SyscallObserver = Callable[["Task", str, tuple[int, ...]], "int | None"]
 
 
 class LinuxMachine:
@@ -88,7 +86,7 @@ class LinuxMachine:
         self.calls = calls(isa.name)
         self.trace_formatter = TraceFormatter()
         self.trace = trace
-        self.observers: dict[str, list[SyscallObserver]] = {}
+        self.observers = Observers(events)
         self.tasks: dict[int, Task] = {}
         self.processes: dict[int, Process] = {}
         self.timers = TimerQueue()
@@ -205,7 +203,7 @@ class LinuxMachine:
                 if stop.reason is not syscall:
                     if stop.reason is StopReason.BUDGET:
                         break
-                    self._serve_stop(engine, task, stop)
+                    serve_stop(self, engine, task, stop)
                     if task.state != "ready" or self.exit_status is not None:
                         break
                     left -= 1
@@ -238,24 +236,6 @@ class LinuxMachine:
         self.settle_time(task)
         self._current = None
         return budget - left, work
-
-    def _serve_stop(self, engine: Engine, task: Task, stop: Stop) -> None:
-        match stop.reason:
-            case StopReason.FAULT:
-                serve_fault(self, engine, task, stop)
-            case StopReason.TRAP | StopReason.HALT:
-                serve_trap(self, task, stop)
-            case StopReason.BREAKPOINT:
-                self._serve_breakpoint(engine, task, stop.address)
-            case _:
-                self.kill(f"the engine failed: {stop.error}", 125)
-
-    def _serve_breakpoint(self, engine: Engine, task: Task, address: int) -> None:
-        if self.on_breakpoint is not None and not self.on_breakpoint(task, address):
-            return
-        stop = engine.step(task.context, task.space)
-        if stop.reason not in (StopReason.BUDGET, StopReason.BREAKPOINT):
-            self._serve_stop(engine, task, stop)
 
     # -- sleeping and waking ----------------------------------------------------------------------------
 
@@ -463,30 +443,4 @@ class LinuxMachine:
     def report_bug(self, task: Task, where: str, error: BaseException) -> None:
         """A handler raised what it must not. The guest gets -EIO; this is for us."""
         self.stats.bugs += 1
-        if self.events is not None:
-            self.events.record(Defect(where, f"{type(error).__name__}: {error}"))
-
-    def on_syscall(self, name: str, observer: SyscallObserver) -> Callable[[], None]:
-        """Ask `observer` before every call of that name; the function returned ends that."""
-        self.observers.setdefault(name, []).append(observer)
-
-        def forget() -> None:
-            observers = self.observers.get(name, [])
-            if observer in observers:
-                observers.remove(observer)
-                if not observers:
-                    del self.observers[name]
-
-        return forget
-
-    def ask_observer(self, observer: SyscallObserver, task: Task, name: str, arguments: tuple[int, ...]) -> int | None:
-        """An observer that raises is dropped: a spectator must not stop the play."""
-        try:
-            return observer(task, name, arguments)
-        except Exception as error:
-            observers = self.observers.get(name, [])
-            if observer in observers:
-                observers.remove(observer)
-            if self.events is not None:
-                self.events.record(Defect(f"observer of {name}", f"{type(error).__name__}: {error}"))
-            return None
+        self.observers.defect(where, error)
