@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 
 class ByteQueue:
-    """At most `limit` bytes on their way to the guest. `on_room` is called when a reader has made room."""
+    """At most `limit` bytes on their way to the guest. `on_room` is called when a reader has made room, `on_wanted`
+    when a reader finds it empty, with the bytes that it asks for (0: it only polls)."""
 
-    __slots__ = ("_bytes", "closed", "limit", "on_room", "queue")
+    __slots__ = ("_bytes", "closed", "limit", "on_room", "on_wanted", "queue")
 
     def __init__(self, data: bytes = b"", limit: int = 1 << 20, closed: bool = False) -> None:
         self._bytes = bytearray(data)  # what is given at the start may exceed the limit
@@ -41,6 +42,7 @@ class ByteQueue:
         self.closed = closed
         self.queue = WaitQueue()
         self.on_room: Callable[[], None] | None = None
+        self.on_wanted: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
         return len(self._bytes)
@@ -62,6 +64,12 @@ class ByteQueue:
         if not self.closed:
             self.closed = True
             self.queue.wake()
+
+    def wanted(self, count: int) -> bool:
+        """Whether a read would get something, after telling the feeder that one is there."""
+        if not self._bytes and not self.closed and self.on_wanted is not None:
+            self.on_wanted(count)
+        return bool(self._bytes) or self.closed
 
     def take(self, count: int) -> bytes:
         data = bytes(self._bytes[:count])
@@ -105,7 +113,7 @@ class StreamFile(OpenFile):
         source = self.source
         if source is None or not count:
             return b""
-        if not len(source) and not source.closed:
+        if not source.wanted(count):
             raise Errno(EAGAIN)
         return source.take(count)
 
@@ -140,6 +148,8 @@ class StreamFile(OpenFile):
     def poll(self) -> int:
         ready = 0
         if self.readable:
+            if self.source is not None:
+                self.source.wanted(0)
             if self.source is None or self.source.closed:
                 ready |= POLLHUP
             if self.source is not None and len(self.source):
