@@ -32,8 +32,9 @@
 enum { PRESENT = 1, READ = 2, WRITE = 4, EXECUTE = 8, COPY = 16, ZERO = 32, CLEAN = 64, ACCESSED = 128, SHARED = 256, DEVICE = 512 };
 /* Frame state: what any engine's TLB or translation cache may hold of it. A frame is filled writable or executable,
    never both, because a store through a writable entry that is older than a translation is not seen by Unicorn. One
-   that flips too often (code and data in one page) becomes MIXED: always filled with both, which keeps its stores on
-   Unicorn's slow path, where they are seen; each fill takes it away from the other engines by a new generation. */
+   that flips too often (code and data in one page that may be written and executed) becomes MIXED: always filled with
+   both, which keeps its stores on Unicorn's slow path, where they are seen. A MIXED frame belongs to the engine that has
+   seen its present generation; another one that fills it takes it away by a new generation. */
 enum { IDLE = 0, WRITABLE = 1, EXECUTABLE = 2, MIXED = 3 };
 enum { FLIPS_UNTIL_MIXED = 4 };
 /* Why a run stopped. */
@@ -75,6 +76,7 @@ struct table {
     struct slot *slots;
     uint64_t account;
     uint64_t end; /* the first address a guest cannot have */
+    uint64_t engine; /* the engine that ran it last: the TLBs of others may be older than the table */
 };
 
 struct constant {
@@ -118,13 +120,14 @@ struct engine {
     uint64_t fills, fills_since_flush, flushes;
     uint64_t scratch, scratch_on; /* identity fill for set-up and for dropping translations */
     uint64_t flip_frame, flip_need;
+    uint64_t flip_shared, flip_whole; /* other tables or files show the frame; its page is writable and executable */
     int64_t syscall_vector; /* interrupt number that means a syscall, -1: none */
     int64_t number_register, result_register, pc_register, flags_register;
     int64_t argument_registers[6];
     int64_t sysret_registers[2];
     uint64_t word_mask;
     int64_t deadline; /* free-running: CLOCK_MONOTONIC ns, 0 when not running */
-    uint64_t running, stops_sent, faults_resolved;
+    uint64_t running, stops_begun, stops_sent, stops_excused, faults_resolved;
     uint64_t scratch_address;
     uint64_t scan;       /* x86: bits of the mode whose killers are looked for, 0: no need */
     uint64_t killer_frame;
@@ -341,11 +344,14 @@ static bool fault(struct engine *e, uint64_t address, uint64_t need, uint64_t oo
     return false;
 }
 
-static bool flip(struct engine *e, uint64_t frame, uint64_t need)
+static bool flip(struct engine *e, uint64_t entry, uint64_t need, bool private_leaf)
 {
+    uint64_t frame = entry >> 12;
     e->reason = STOP_FLIP;
     e->flip_frame = frame;
     e->flip_need = need;
+    e->flip_shared = !private_leaf || e->pool->references[frame] > 1;
+    e->flip_whole = (entry & WRITE) && (entry & EXECUTE);
     e->flips++;
     return false;
 }
@@ -356,6 +362,14 @@ static bool refuse(struct engine *e, uint64_t killer, uint64_t address)
     e->error = killer;
     e->address = address;
     return false;
+}
+
+/* What other engines hold of a frame is no longer true: they flush before they run again. This one has. */
+static void outdate_others(struct engine *e)
+{
+    uint64_t epoch = __atomic_fetch_add(&e->pool->code_epoch, 1, __ATOMIC_SEQ_CST);
+    if (e->loaded_code_epoch == epoch)
+        e->loaded_code_epoch = epoch + 1;
 }
 
 /* The whole of copy on write and demand zero; the leaf is private to this table. 0: done, else an OOM_* value. */
@@ -413,7 +427,7 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
         return true;
     }
     bool private_leaf = p->references[leaf] == 1;
-    if (!(value & PRESENT) || (need == WRITE && (value & COPY))) {
+    if (!(value & PRESENT) || (need == WRITE && ((value & COPY) || !private_leaf))) {
         if (!private_leaf || !(value & (PRESENT | ZERO)))
             return fault(e, address, need, OOM_NONE); /* Python gives the table a leaf of its own, or the page its bytes */
         uint64_t oom = materialise(e, entry, need);
@@ -435,15 +449,16 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
         return true;
     }
     if (state == MIXED) {
-        if (seen && seen != current)
-            return flip(e, frame, need);
-        if (writable)
-            current = ++p->generation[frame] + 1;
-        e->seen[frame] = current;
-        perms |= writable ? 2 | 4 : value & EXECUTE ? 4 : 0;
+        bool whole = writable && (value & EXECUTE);
+        if (need == READ && !whole) {
+            perms = 1;
+        } else if (seen != current || (need == WRITE && !whole)) {
+            return flip(e, value, need, private_leaf);
+        } else
+            perms |= whole ? 2 | 4 : 4;
     } else if (need == EXECUTE) {
         if (state == WRITABLE || (seen && seen != current))
-            return flip(e, frame, need);
+            return flip(e, value, need, private_leaf);
         if (state != EXECUTABLE && e->scan && x86_overruns(p->base + frame * PAGE, e->scan == 64))
             return refuse(e, KILLER_OVERRUN, address);
         e->seen[frame] = current;
@@ -451,7 +466,7 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
         perms |= 4;
     } else if (state == EXECUTABLE) {
         if (need == WRITE)
-            return flip(e, frame, need);
+            return flip(e, value, need, private_leaf);
         perms |= (value & EXECUTE) && seen == current ? 4 : 0;
     } else if (writable) {
         p->state[frame] = WRITABLE;
@@ -504,19 +519,21 @@ static bool resolve_flip(struct engine *e, uint64_t pc)
     uint8_t from = p->state[frame], to = from;
     if (from == WRITABLE && e->flip_need == EXECUTE)
         to = EXECUTABLE;
-    else if (from == EXECUTABLE && e->flip_need == WRITE)
+    else if (e->flip_need == WRITE && (from == EXECUTABLE || !e->flip_whole))
         to = WRITABLE;
     if (to != from && ++p->flip_count[frame] >= FLIPS_UNTIL_MIXED) {
+        p->flip_count[frame] = FLIPS_UNTIL_MIXED;
         if (!e->scan)
-            to = MIXED;
-        else {
-            p->flip_count[frame] = FLIPS_UNTIL_MIXED;
-            if (to == WRITABLE && (shows(e, pc, frame) || shows(e, pc + 15, frame)))
-                return false;
-        }
+            to = e->flip_whole ? MIXED : to;
+        else if (to == WRITABLE && (shows(e, pc, frame) || shows(e, pc + 15, frame)))
+            return false;
     }
-    if (from == EXECUTABLE && to != from)
-        p->generation[frame]++;
+    if (to != from || from == MIXED) {
+        if (from >= EXECUTABLE)
+            p->generation[frame]++;
+        if (e->flip_shared)
+            outdate_others(e);
+    }
     p->state[frame] = from == WRITABLE && to == EXECUTABLE ? IDLE : to; /* the fill looks at new code before it is run */
     if (to != WRITABLE) {
         if (e->seen[frame] && e->seen[frame] != p->generation[frame] + 1)
@@ -538,8 +555,11 @@ static int step_over(struct engine *e, uint64_t pc)
     flush(e);
     int error = e->call->emu_start(e->uc, pc, 0, 0, 1);
     e->step_frame = 0;
+    e->left--; /* so that no loop of such instructions is for nothing */
     p->generation[frame]++;
     p->state[frame] = WRITABLE;
+    if (e->flip_shared)
+        outdate_others(e);
     flush(e);
     return error;
 }
@@ -672,30 +692,37 @@ static int64_t now(void)
 
 /* A stop that arrives before emu_start has entered is lost, so an overdue engine is told again at every tick until its
    own thread has cleared `running`. */
+static bool stop_overdue(void)
+{
+    bool busy = false;
+    int64_t time = now();
+    for (int i = 0; i < MOST_ENGINES; i++) {
+        struct engine *e = ticking[i];
+        int64_t deadline;
+        if (!e || !__atomic_load_n(&e->running, __ATOMIC_SEQ_CST))
+            continue;
+        busy = true;
+        deadline = __atomic_load_n(&e->deadline, __ATOMIC_ACQUIRE);
+        if (deadline && time >= deadline) {
+            __atomic_add_fetch(&e->stops_begun, 1, __ATOMIC_SEQ_CST);
+            e->call->emu_stop(e->uc);
+            __atomic_add_fetch(&e->stops_sent, 1, __ATOMIC_SEQ_CST);
+        }
+    }
+    return busy;
+}
+
 static void *tick(void *unused)
 {
     int idle = 0;
     (void)unused;
     pthread_mutex_lock(&ticker_mutex);
     for (;;) {
-        bool busy = false;
-        int64_t time = now();
-        for (int i = 0; i < MOST_ENGINES; i++) {
-            struct engine *e = ticking[i];
-            int64_t deadline;
-            if (!e || !__atomic_load_n(&e->running, __ATOMIC_ACQUIRE))
-                continue;
-            busy = true;
-            deadline = __atomic_load_n(&e->deadline, __ATOMIC_ACQUIRE);
-            if (deadline && time >= deadline) {
-                e->call->emu_stop(e->uc);
-                e->stops_sent++;
-            }
-        }
-        idle = busy ? 0 : idle + 1;
+        idle = stop_overdue() ? 0 : idle + 1;
         if (idle > 200) {
             __atomic_store_n(&ticker_asleep, true, __ATOMIC_SEQ_CST);
-            pthread_cond_wait(&ticker_wanted, &ticker_mutex);
+            if (!stop_overdue()) /* one that began before it could see us asleep */
+                pthread_cond_wait(&ticker_wanted, &ticker_mutex);
             __atomic_store_n(&ticker_asleep, false, __ATOMIC_SEQ_CST);
             idle = 0;
         } else {
@@ -838,6 +865,16 @@ static uint64_t read_pc(struct engine *e)
     return pc & e->word_mask;
 }
 
+/* Free-running: did emu_start return because of the ticker? Each stop excuses one return, since it may come late and
+   end the start after the one it was meant for. `sent`: stops sent before the start. */
+static bool excused(struct engine *e, uint64_t sent)
+{
+    uint64_t begun = __atomic_load_n(&e->stops_begun, __ATOMIC_SEQ_CST);
+    bool result = begun != sent || e->stops_excused != begun;
+    e->stops_excused = begun;
+    return result;
+}
+
 /* `count`: 0, or exactly so many instructions (slow: Unicorn adds a hook to each instruction). Returns the reason. */
 EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t, int64_t budget, uint64_t count)
 {
@@ -848,10 +885,11 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
         return STOP_ERROR;
     }
     e->table = t;
-    if (e->loaded_identity != t->identity || e->loaded_epoch != t->epoch ||
+    if (e->loaded_identity != t->identity || e->loaded_epoch != t->epoch || t->engine != (uint64_t)(uintptr_t)e ||
         e->loaded_code_epoch != e->pool->code_epoch || e->fills_since_flush > 200) {
         flush(e); /* also the only time Unicorn lets its TLB grow */
         e->loaded_identity = t->identity;
+        t->engine = (uint64_t)(uintptr_t)e;
         e->loaded_epoch = t->epoch;
         e->loaded_code_epoch = e->pool->code_epoch;
     }
@@ -875,6 +913,7 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
         }
     }
     for (;;) {
+        uint64_t stops = __atomic_load_n(&e->stops_sent, __ATOMIC_SEQ_CST);
         e->reason = STOP_NONE;
         if (e->thumb) {
             uint64_t flags = 0;
@@ -885,13 +924,13 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
         pc = read_pc(e);
         if (e->reason == STOP_FLIP) {
             if (resolve_flip(e, pc)) {
-                e->skip = e->flip_need != EXECUTE;
+                e->skip |= e->flip_need != EXECUTE;
                 continue;
             }
             error = step_over(e, pc);
             pc = read_pc(e);
-            if (e->reason == STOP_NONE && !error) {
-                e->skip = 1;
+            if (e->reason == STOP_NONE && !error && !count) {
+                e->skip = e->left > 0;
                 continue;
             }
         }
@@ -907,12 +946,12 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
                 e->error = (uint64_t)error;
             } else if (count) {
                 e->reason = STOP_BUDGET;
-            } else if (!e->exact) {
+            } else if (e->exact || !excused(e, stops)) {
+                e->reason = STOP_HALT;
+            } else {
                 if (now() < __atomic_load_n(&e->deadline, __ATOMIC_ACQUIRE))
                     continue; /* a stop meant for the run before */
                 e->reason = STOP_BUDGET;
-            } else {
-                e->reason = STOP_HALT;
             }
         }
         break;
@@ -920,8 +959,8 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
     __atomic_store_n(&e->running, 0, __ATOMIC_RELEASE);
     e->pc = pc;
     e->work = e->exact ? (uint64_t)(budget - e->left) : 0;
-    if (e->reason == STOP_FAULT && e->access << 1 != EXECUTE)
-        c->resume = pc;
+    if (e->reason == STOP_FAULT && (e->skip || e->access << 1 != EXECUTE))
+        c->resume = pc; /* its block has been charged, whatever is fetched or loaded again first */
     else if (e->reason == STOP_SYSCALL)
         capture_syscall(e);
     return (int64_t)e->reason;

@@ -63,6 +63,7 @@ class TableWords(Structure):
         ("slots", POINTER(c_uint64)),
         ("account", c_uint64),
         ("end", c_uint64),
+        ("engine", c_uint64),
     ]
 
 
@@ -139,6 +140,8 @@ class EngineWords(Structure):
         ("scratch_on", c_uint64),
         ("flip_frame", c_uint64),
         ("flip_need", c_uint64),
+        ("flip_shared", c_uint64),
+        ("flip_whole", c_uint64),
         ("syscall_vector", c_int64),
         ("number_register", c_int64),
         ("result_register", c_int64),
@@ -149,7 +152,9 @@ class EngineWords(Structure):
         ("word_mask", c_uint64),
         ("deadline", c_int64),
         ("running", c_uint64),
+        ("stops_begun", c_uint64),
         ("stops_sent", c_uint64),
+        ("stops_excused", c_uint64),
         ("faults_resolved", c_uint64),
         ("scratch_address", c_uint64),
         ("scan", c_uint64),

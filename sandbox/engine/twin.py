@@ -75,6 +75,9 @@ class TwinCore:
         self._table: Table | None = None
         self._scratch: int | None = None
         self._flip = (0, 0)
+        self._flip_shared = self._flip_whole = False
+        self._stops_begun = self._stops_sent = self._stops_excused = 0
+        self._identity = ctypes.addressof(engine.words)
         self._step_frame = self._killer_frame = 0
         self._reason = 0
         self._fault = (0, 0, 0)
@@ -200,7 +203,7 @@ class TwinCore:
             return True
         pool = self._pool
         private = pool.references[leaf] == 1
-        if not value & PRESENT or (need == layout.WRITE and value & COPY):
+        if not value & PRESENT or (need == layout.WRITE and (value & COPY or not private)):
             if not private or not value & (PRESENT | ZERO):
                 return self._faulted(address, need, 0)
             out_of_memory = self._materialise(index, value)
@@ -231,16 +234,15 @@ class TwinCore:
         writable = value & layout.WRITE and not value & COPY and private
         permissions = 1 if value & layout.READ else 0
         if state == layout.MIXED:
-            if seen and seen != current:
-                return self._flipped(frame, need)
-            if writable:
-                pool.generation[frame] = pool.generation[frame] + 1 & 0xFFFFFFFF
-                current = pool.generation[frame] + 1 & 0xFFFFFFFF
-            self._seen[frame] = current
-            permissions |= 6 if writable else 4 if value & layout.EXECUTE else 0
+            whole = writable and value & layout.EXECUTE
+            if need == layout.READ and not whole:
+                return permissions
+            if seen != current or (need == layout.WRITE and not whole):
+                return self._flipped(value, need, private)
+            permissions |= 6 if whole else 4
         elif need == layout.EXECUTE:
             if state == layout.WRITABLE or (seen and seen != current):
-                return self._flipped(frame, need)
+                return self._flipped(value, need, private)
             scan = self._words.scan
             if scan and state != layout.EXECUTABLE and x86.overruns(pool.read(frame), scan == 64):
                 return self._refused(layout.KILLER_OVERRUN, address)
@@ -249,7 +251,7 @@ class TwinCore:
             permissions |= 4
         elif state == layout.EXECUTABLE:
             if need == layout.WRITE:
-                return self._flipped(frame, need)
+                return self._flipped(value, need, private)
             permissions |= 4 if value & layout.EXECUTE and seen == current else 0
         elif writable:
             pool.state[frame] = layout.WRITABLE
@@ -290,9 +292,11 @@ class TwinCore:
         leaf = self._table.leaves.get((address & self._mask) >> 21)
         return 0 if leaf is None else self._entries[leaf * LEAF_ENTRIES + (address >> 12 & 511)]
 
-    def _flipped(self, frame: int, need: int) -> int | None:
+    def _flipped(self, value: int, need: int, private: bool) -> int | None:
         self._reason = layout.STOP_FLIP
-        self._flip = (frame, need)
+        self._flip = (value >> 12, need)
+        self._flip_shared = not private or self._pool.references[value >> 12] > 1
+        self._flip_whole = bool(value & layout.WRITE and value & layout.EXECUTE)
         self._words.report[layout.FLIPS] += 1
         return None
 
@@ -317,6 +321,13 @@ class TwinCore:
                 self._entries[index] = frame << 12 | (value & layout.FLAGS & ~(COPY | layout.CLEAN))
         return 0 if frame >= 0 else -frame
 
+    def _outdate_others(self) -> None:
+        words = self._pool.words
+        words.code_epoch += 1
+        identity, epoch, code_epoch = self._loaded
+        if code_epoch == words.code_epoch - 1:
+            self._loaded = (identity, epoch, code_epoch + 1)
+
     def _flush(self) -> None:
         library.control(self._uc, unicorn.UC_CTL_TLB_FLUSH)
         self._fills_since_flush = 0
@@ -336,19 +347,21 @@ class TwinCore:
         before = after = pool.state[frame]
         if before == layout.WRITABLE and need == layout.EXECUTE:
             after = layout.EXECUTABLE
-        elif before == layout.EXECUTABLE and need == layout.WRITE:
+        elif need == layout.WRITE and (before == layout.EXECUTABLE or not self._flip_whole):
             after = layout.WRITABLE
         if after != before:
             pool.flip_count[frame] += 1
             if pool.flip_count[frame] >= layout.FLIPS_UNTIL_MIXED:
+                pool.flip_count[frame] = layout.FLIPS_UNTIL_MIXED
                 if not self._words.scan:
-                    after = layout.MIXED
-                else:
-                    pool.flip_count[frame] = layout.FLIPS_UNTIL_MIXED
-                    if after == layout.WRITABLE and frame in (self._entry(pc) >> 12, self._entry(pc + 15) >> 12):
-                        return False
-        if before == layout.EXECUTABLE and after != before:
-            pool.generation[frame] = pool.generation[frame] + 1 & 0xFFFFFFFF
+                    after = layout.MIXED if self._flip_whole else after
+                elif after == layout.WRITABLE and frame in (self._entry(pc) >> 12, self._entry(pc + 15) >> 12):
+                    return False
+        if after != before or before == layout.MIXED:
+            if before >= layout.EXECUTABLE:
+                pool.generation[frame] = pool.generation[frame] + 1 & 0xFFFFFFFF
+            if self._flip_shared:
+                self._outdate_others()
         pool.state[frame] = layout.IDLE if before == layout.WRITABLE and after == layout.EXECUTABLE else after
         if after != layout.WRITABLE:
             current = pool.generation[frame] + 1 & 0xFFFFFFFF
@@ -366,8 +379,11 @@ class TwinCore:
         self._flush()
         error = library.emu_start(self._uc, pc, 0, 0, 1)
         self._step_frame = 0
+        self._budget.left -= 1
         pool.generation[frame] = pool.generation[frame] + 1 & 0xFFFFFFFF
         pool.state[frame] = layout.WRITABLE
+        if self._flip_shared:
+            self._outdate_others()
         self._flush()
         return int(error)
 
@@ -399,9 +415,10 @@ class TwinCore:
         self._bring_in(context)
         self._table = table
         loaded = (table.words.identity, table.words.epoch, self._pool.words.code_epoch)
-        if loaded != self._loaded or self._fills_since_flush > _FLUSH_AFTER:
+        if loaded != self._loaded or table.words.engine != self._identity or self._fills_since_flush > _FLUSH_AFTER:
             self._flush()
             self._loaded = loaded
+            table.words.engine = self._identity
         words, report = context.words, self._words.report
         if words.has_result:
             self._write(self._words.result_register, words.result)
@@ -417,6 +434,7 @@ class TwinCore:
         else:
             self._start_ticker(budget)
         while True:
+            stops = self._stops_sent
             self._reason = layout.STOP_NONE
             if self._words.thumb:
                 pc |= self._read(self._words.flags_register) >> 5 & 1
@@ -424,12 +442,12 @@ class TwinCore:
             pc = self._read(self._words.pc_register) & self._mask
             if self._reason == layout.STOP_FLIP:
                 if self._resolve_flip(pc):
-                    counter.skip = self._flip[1] != layout.EXECUTE
+                    counter.skip |= self._flip[1] != layout.EXECUTE
                     continue
                 error = self._step_over(pc)
                 pc = self._read(self._words.pc_register) & self._mask
-                if self._reason == layout.STOP_NONE and not error:
-                    counter.skip = 1
+                if self._reason == layout.STOP_NONE and not error and not count:
+                    counter.skip = counter.left > 0
                     continue
             if self._reason == layout.STOP_ERROR:
                 if report[layout.ERROR] == layout.KILLER_AVX:
@@ -444,19 +462,19 @@ class TwinCore:
                     report[layout.ERROR] = error
                 elif count:
                     self._reason = layout.STOP_BUDGET
-                elif not exact:
+                elif exact or not self._excused(stops):
+                    self._reason = layout.STOP_HALT
+                else:
                     if time.monotonic() < self._deadline:
                         continue
                     self._reason = layout.STOP_BUDGET
-                else:
-                    self._reason = layout.STOP_HALT
             break
         self._running = False
         report[layout.PC] = pc
         report[layout.WORK] = budget - counter.left if exact else 0
         if self._reason == layout.STOP_FAULT:
             report[layout.ADDRESS], report[layout.ACCESS], report[layout.OUT_OF_MEMORY] = self._fault
-            if self._fault[1] << 1 != layout.EXECUTE:
+            if counter.skip or self._fault[1] << 1 != layout.EXECUTE:
                 words.resume = pc
         elif self._reason == layout.STOP_SYSCALL:
             self._capture(pc)
@@ -493,8 +511,16 @@ class TwinCore:
                 continue
             left = self._deadline - time.monotonic()
             if left <= 0 and self._running:
+                self._stops_begun += 1
                 library.emu_stop(self._uc)
+                self._stops_sent += 1
             time.sleep(max(_TICK, min(left, 0.01)))
+
+    def _excused(self, sent: int) -> bool:
+        begun = self._stops_begun
+        result = begun != sent or self._stops_excused != begun
+        self._stops_excused = begun
+        return result
 
     def interrupt(self) -> None:
         self._deadline = 0.0
