@@ -89,8 +89,7 @@ def _enter_handler(task: Task, info: SignalInfo, action: Action) -> None:
         if info.number == SIGSEGV:
             task.process.actions[SIGSEGV] = DEFAULT_ACTION
         signals.mask = saved_mask & ~bit(SIGSEGV)
-        signals.pending.add(kernel_signal(SIGSEGV))
-        task.kernel.note_fault(task, "the stack has no room for a signal frame")
+        signals.pending.add(kernel_signal(SIGSEGV, "the stack has no room for a signal frame"))
         return
     blocked = action.mask if action.flags & SA_NODEFER else action.mask | bit(info.number)
     signals.mask = (signals.mask | blocked) & ~UNBLOCKABLE

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from sandbox.memory import AddressSpace
 
 ENTRIES = 3
-_PROT_READ = 1
+CODE_PAGE = GDT_ADDRESS  # the rest of the page holds the signal trampolines
+_READ_EXECUTE = 5
 
 
 def install(space: AddressSpace) -> None:
     """Map the table into a new address space."""
-    space.map(GDT_ADDRESS, 4096, _PROT_READ, fixed=True, replace=False, kernel=True, name=b"[gdt]")
+    space.map(GDT_ADDRESS, 4096, _READ_EXECUTE, fixed=True, replace=False, kernel=True, name=b"[gdt]")
     space.write(GDT_ADDRESS, GDT)
 
 

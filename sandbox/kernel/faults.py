@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sandbox.kernel.linux import LinuxMachine
     from sandbox.kernel.task import Task
 
+_PAGE_FAULT = 14
 _LONGEST_BLOCK = 512  # instructions
 
 _TRAPS: dict[Trap, tuple[int, int]] = {
@@ -99,8 +100,14 @@ def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) ->
         "bus": (SIGBUS, BUS_ADRERR, "beyond the end of the mapped file"),
         "accerr": (SIGSEGV, SEGV_ACCERR, "which its protection does not allow"),
     }.get(fault, (SIGSEGV, SEGV_MAPERR, "where nothing is mapped"))
-    kernel.note_fault(task, f"{_VERBS[access]} at {_place(address, access)}, {why} (pc {pc:#x})")
-    force(task, SignalInfo(number, code, address=address))
+    reason = f"{_VERBS[access]} at {_place(address, access)}, {why} (pc {pc:#x})"
+    error = _error_code(access, fault)
+    force(task, SignalInfo(number, code, address=address, trap=_PAGE_FAULT, error=error, reason=reason))
+
+
+def _error_code(access: Access, fault: str) -> int:
+    """The x86 page fault error code: present, write, user, fetch."""
+    return int(fault == "accerr") | (2 if access is Access.WRITE else 0) | 4 | (16 if access is Access.FETCH else 0)
 
 
 def _place(address: int, access: Access) -> str:
@@ -128,5 +135,6 @@ def serve_trap(kernel: LinuxMachine, task: Task, stop: Stop) -> None:
     pc = task.context.pc
     if trap is Trap.BREAKPOINT and kernel.isa.name in ("x86_64", "i386"):
         code = SI_KERNEL
-    kernel.note_fault(task, f"{trap.value} at pc {pc:#x}")
-    force(task, SignalInfo(number, code, address=0 if code == SI_KERNEL else pc))
+    address = 0 if code == SI_KERNEL else pc
+    reason = f"{trap.value} at pc {pc:#x}"
+    force(task, SignalInfo(number, code, address=address, trap=stop.vector & 0xFF, reason=reason))

@@ -109,7 +109,6 @@ class LinuxMachine:
         self._current: Task | None = None
         self._slice_start = 0
         self._doomed: tuple[str, int] | None = None
-        self._fault_note = ""
         self._yielded = False
         self._released = False
         self.last_pid = 0
@@ -415,13 +414,9 @@ class LinuxMachine:
 
     # -- what happened ----------------------------------------------------------------------------------
 
-    def note_fault(self, task: Task, sentence: str) -> None:
-        """Say why the signal that follows is sent, for the report if it is fatal."""
-        self._fault_note = sentence
-
     def fatal_signal(self, task: Task, info: SignalInfo) -> None:
         """A process is about to die of a signal: keep what can be said about it, if nobody sent it on purpose."""
-        note, self._fault_note = self._fault_note, ""
+        note = info.reason
         name = signal_name(info.number)
         if task.process.pid == 1:
             self.death = f"killed by {name}: {note}" if note else f"process 1 was killed by {name}"

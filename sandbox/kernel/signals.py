@@ -49,6 +49,9 @@ class SignalInfo:
     overrun: int = 0
     band: int = 0  # SIGIO
     fd: int = 0
+    trap: int = 0  # x86: the vector and error code that the frame shows
+    error: int = 0
+    reason: str = ""  # a sentence for the report, when the task itself caused the signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +214,8 @@ def force(task: Task, info: SignalInfo) -> None:
     task.attention = True
 
 
-def kernel_signal(number: int) -> SignalInfo:
-    return SignalInfo(number, SI_KERNEL)
+def kernel_signal(number: int, reason: str = "") -> SignalInfo:
+    return SignalInfo(number, SI_KERNEL, reason=reason)
 
 
 def _accept(process: Process, number: int, task: Task | None) -> bool:

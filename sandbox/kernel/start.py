@@ -11,6 +11,7 @@ from sandbox.engine import Context
 from sandbox.errors import ConfigurationError
 from sandbox.kernel import descriptors
 from sandbox.kernel.fdtable import FdTable
+from sandbox.kernel.frames import trampoline
 from sandbox.kernel.process import Limits, Process
 from sandbox.kernel.program import load_program
 from sandbox.kernel.task import Credentials, FsContext, Task
@@ -103,6 +104,7 @@ def prepare_space(task: Task, space: AddressSpace, loaded: LoadedProgram) -> Non
         space.start_brk = space.brk = loaded.start_brk
     if task.isa == "i386":
         descriptors.install(space)
+    trampoline.install(space, task.isa)
 
 
 def enter_program(task: Task, loaded: LoadedProgram) -> None:

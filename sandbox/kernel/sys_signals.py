@@ -13,7 +13,6 @@ from sandbox.abi.signal_structs import (
     OLD_SIGACTION,
     SIGINFO_SIZE,
     pack_sigaction,
-    pack_siginfo,
     pack_stack,
     sigaction_size,
     stack_size,
@@ -39,6 +38,7 @@ from sandbox.abi.signals import (
 )
 from sandbox.kernel import frames
 from sandbox.kernel.delivery import take_signal
+from sandbox.kernel.frames.siginfo import packed_info
 from sandbox.kernel.row import FULL, Row
 from sandbox.kernel.signals import Action, AlternateStack, SignalInfo, send_to_process, send_to_task, set_mask
 from sandbox.kernel.sys_time import read_timespec
@@ -333,14 +333,6 @@ def _rt_sigtimedwait(width: int) -> Callable[[Task, int, int, int, int], int]:
         raise Block(task.process.signal_arrival, deadline=deadline, restart=False)
 
     return rt_sigtimedwait
-
-
-def packed_info(isa: str, info: SignalInfo) -> bytes:
-    return pack_siginfo(
-        isa, info.number, info.code, info.errno, pid=info.pid, uid=info.uid, address=info.address,
-        status=info.status, utime=info.utime, stime=info.stime, value=info.value, timer=info.timer,
-        overrun=info.overrun, band=info.band, fd=info.fd,
-    )  # fmt: skip
 
 
 # -- stacks and returning ----------------------------------------------------------------------------------
