@@ -1,8 +1,8 @@
 /* The accelerator: the inner loop of an Engine, in plain C without Python.h.
 
    It is the hardware half of the machine: the soft MMU (TLB fill from the page table, demand zero, copy on write, the
-   writable-or-executable rule), the instruction budget, the capture of syscall registers, the switch of register
-   contexts, and the free-running ticker. It is loaded with ctypes (native.py), which hands over the addresses of
+   writable-or-executable rule), the instruction budget, the capture of syscall registers and the switch of register
+   contexts. It is loaded with ctypes (native.py), which hands over the addresses of
    Unicorn's functions, so that neither Unicorn's headers nor its library are needed to build it.
 
    twin.py does the same in Python; memory/frames.py and memory/table.py read and write the same structures. layout.py
@@ -41,7 +41,7 @@ enum { FLIPS_UNTIL_MIXED = 4 };
 enum { STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR, STOP_FLIP };
 enum { OOM_NONE, OOM_VM, OOM_POOL };
 /* Code that Unicorn cannot be trusted with (engine.py words them); reported as an error. */
-enum { KILLER_OVERRUN = 0x1001, KILLER_AVX = 0x1002 };
+enum { KILLER_OVERRUN = 0x1001, KILLER_AVX = 0x1002, INTERRUPTED = 0x1003 };
 
 /* Unicorn's constants that are used here (unicorn.h, 2.1.4). */
 enum { UC_MEM_READ = 16, UC_MEM_WRITE = 17, UC_MEM_FETCH = 18, UC_ERR_INSN_INVALID = 10, UC_ERR_EXCEPTION = 21 };
@@ -126,8 +126,8 @@ struct engine {
     int64_t argument_registers[6];
     int64_t sysret_registers[2];
     uint64_t word_mask;
-    int64_t deadline; /* free-running: CLOCK_MONOTONIC ns, 0 when not running */
-    uint64_t running, stops_begun, stops_sent, stops_excused, faults_resolved;
+    int64_t deadline; /* free-running: CLOCK_MONOTONIC ns */
+    uint64_t interrupted, faults_resolved;
     uint64_t scratch_address;
     uint64_t scan;       /* x86: bits of the mode whose killers are looked for, 0: no need */
     uint64_t killer_frame;
@@ -401,6 +401,13 @@ static uint64_t materialise(struct engine *e, uint64_t *entry, uint64_t need)
     return oom;
 }
 
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
 static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result, void *data)
 {
     struct engine *e = data;
@@ -420,6 +427,10 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
         return fault(e, address, need, OOM_NONE);
     e->fills++;
     e->fills_since_flush++;
+    if (!e->exact && !(e->fills & 15) && now() >= e->deadline) {
+        e->reason = STOP_BUDGET; /* like a fault that is retried: precise */
+        return false;
+    }
     uint64_t value = *entry;
     if (value & DEVICE) {
         result->paddr = value & ~(uint64_t)0xfff;
@@ -675,110 +686,13 @@ EXPORT void *sandbox_callback(int which)
     }
 }
 
-/* ---- ticker: ends free-running slices ------------------------------------------------------------------------ */
-
-enum { MOST_ENGINES = 1024, TICK_NANOSECONDS = 500000 };
-static struct engine *ticking[MOST_ENGINES];
-static pthread_mutex_t ticker_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t ticker_wanted = PTHREAD_COND_INITIALIZER;
-static bool ticker_started, ticker_asleep;
-
-static int64_t now(void)
+/* From another thread, to kill: a stop at any moment lands between the memory access of an instruction and the rest of
+   it, so the guest cannot go on afterwards. It is lost when emu_start has not entered yet: repeat until run returns. */
+EXPORT void sandbox_interrupt(struct engine *e)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ll + t.tv_nsec;
+    __atomic_store_n(&e->interrupted, 1, __ATOMIC_RELEASE);
+    e->call->emu_stop(e->uc);
 }
-
-/* A stop that arrives before emu_start has entered is lost, so an overdue engine is told again at every tick until its
-   own thread has cleared `running`. */
-static bool stop_overdue(void)
-{
-    bool busy = false;
-    int64_t time = now();
-    for (int i = 0; i < MOST_ENGINES; i++) {
-        struct engine *e = ticking[i];
-        int64_t deadline;
-        if (!e || !__atomic_load_n(&e->running, __ATOMIC_SEQ_CST))
-            continue;
-        busy = true;
-        deadline = __atomic_load_n(&e->deadline, __ATOMIC_ACQUIRE);
-        if (deadline && time >= deadline) {
-            __atomic_add_fetch(&e->stops_begun, 1, __ATOMIC_SEQ_CST);
-            e->call->emu_stop(e->uc);
-            __atomic_add_fetch(&e->stops_sent, 1, __ATOMIC_SEQ_CST);
-        }
-    }
-    return busy;
-}
-
-static void *tick(void *unused)
-{
-    int idle = 0;
-    (void)unused;
-    pthread_mutex_lock(&ticker_mutex);
-    for (;;) {
-        idle = stop_overdue() ? 0 : idle + 1;
-        if (idle > 200) {
-            __atomic_store_n(&ticker_asleep, true, __ATOMIC_SEQ_CST);
-            if (!stop_overdue()) /* one that began before it could see us asleep */
-                pthread_cond_wait(&ticker_wanted, &ticker_mutex);
-            __atomic_store_n(&ticker_asleep, false, __ATOMIC_SEQ_CST);
-            idle = 0;
-        } else {
-            struct timespec pause = {0, TICK_NANOSECONDS};
-            pthread_mutex_unlock(&ticker_mutex);
-            nanosleep(&pause, NULL);
-            pthread_mutex_lock(&ticker_mutex);
-        }
-    }
-    return NULL;
-}
-
-static void ticker_fork_child(void)
-{
-    /* the thread does not exist in a forked child; nor may its mutex be held */
-    pthread_mutex_init(&ticker_mutex, NULL);
-    pthread_cond_init(&ticker_wanted, NULL);
-    ticker_started = ticker_asleep = false;
-}
-
-/* 0, or -1 when there is no place or no thread to be had. */
-EXPORT int sandbox_tick_register(struct engine *e)
-{
-    static bool fork_handler;
-    int result = -1;
-    pthread_mutex_lock(&ticker_mutex);
-    for (int i = 0; i < MOST_ENGINES && result; i++)
-        if (!ticking[i]) {
-            ticking[i] = e;
-            result = 0;
-        }
-    if (!fork_handler)
-        fork_handler = !pthread_atfork(NULL, NULL, ticker_fork_child);
-    if (!result && !ticker_started) {
-        pthread_t thread;
-        ticker_started = !pthread_create(&thread, NULL, tick, NULL);
-        if (ticker_started)
-            pthread_detach(thread);
-        else
-            result = -1;
-    }
-    pthread_mutex_unlock(&ticker_mutex);
-    return result;
-}
-
-EXPORT void sandbox_tick_unregister(struct engine *e)
-{
-    pthread_mutex_lock(&ticker_mutex);
-    for (int i = 0; i < MOST_ENGINES; i++)
-        if (ticking[i] == e)
-            ticking[i] = NULL;
-    pthread_mutex_unlock(&ticker_mutex);
-}
-
-/* Ask a free-running engine of another thread to stop soon. */
-EXPORT void sandbox_interrupt(struct engine *e) { __atomic_store_n(&e->deadline, 1, __ATOMIC_RELEASE); }
 
 /* ---- the run loop -------------------------------------------------------------------------------------------- */
 
@@ -865,16 +779,6 @@ static uint64_t read_pc(struct engine *e)
     return pc & e->word_mask;
 }
 
-/* Free-running: did emu_start return because of the ticker? Each stop excuses one return, since it may come late and
-   end the start after the one it was meant for. `sent`: stops sent before the start. */
-static bool excused(struct engine *e, uint64_t sent)
-{
-    uint64_t begun = __atomic_load_n(&e->stops_begun, __ATOMIC_SEQ_CST);
-    bool result = begun != sent || e->stops_excused != begun;
-    e->stops_excused = begun;
-    return result;
-}
-
 /* `count`: 0, or exactly so many instructions (slow: Unicorn adds a hook to each instruction). Returns the reason. */
 EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t, int64_t budget, uint64_t count)
 {
@@ -901,19 +805,11 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
     uint64_t pc = read_pc(e);
     e->skip = c->resume == pc;
     c->resume = ~(uint64_t)0;
-    if (e->exact) {
-        e->left = budget;
-    } else {
-        __atomic_store_n(&e->deadline, now() + budget, __ATOMIC_RELEASE);
-        __atomic_store_n(&e->running, 1, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&ticker_asleep, __ATOMIC_SEQ_CST)) {
-            pthread_mutex_lock(&ticker_mutex);
-            pthread_cond_signal(&ticker_wanted);
-            pthread_mutex_unlock(&ticker_mutex);
-        }
-    }
+    e->interrupted = 0;
+    e->left = budget;
+    if (!e->exact)
+        e->deadline = now() + budget;
     for (;;) {
-        uint64_t stops = __atomic_load_n(&e->stops_sent, __ATOMIC_SEQ_CST);
         e->reason = STOP_NONE;
         if (e->thumb) {
             uint64_t flags = 0;
@@ -946,17 +842,15 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
                 e->error = (uint64_t)error;
             } else if (count) {
                 e->reason = STOP_BUDGET;
-            } else if (e->exact || !excused(e, stops)) {
-                e->reason = STOP_HALT;
+            } else if (__atomic_load_n(&e->interrupted, __ATOMIC_ACQUIRE)) {
+                e->reason = STOP_ERROR;
+                e->error = INTERRUPTED;
             } else {
-                if (now() < __atomic_load_n(&e->deadline, __ATOMIC_ACQUIRE))
-                    continue; /* a stop meant for the run before */
-                e->reason = STOP_BUDGET;
+                e->reason = STOP_HALT;
             }
         }
         break;
     }
-    __atomic_store_n(&e->running, 0, __ATOMIC_RELEASE);
     e->pc = pc;
     e->work = e->exact ? (uint64_t)(budget - e->left) : 0;
     if (e->reason == STOP_FAULT && (e->skip || e->access << 1 != EXECUTE))

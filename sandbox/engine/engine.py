@@ -32,6 +32,7 @@ KILLERS = {
     layout.KILLER_OVERRUN: "the code page at {:#x} holds a run of instructions that overruns Unicorn's translator",
     layout.KILLER_AVX: "the AVX instruction at {:#x} would be computed wrongly by Unicorn: the program needs a build "
     "without AVX, or one that asks CPUID first",
+    layout.INTERRUPTED: "interrupted from outside",
 }
 
 _REASONS = {reason.value: reason for reason in StopReason}
@@ -87,8 +88,6 @@ class NativeCore:
         self._pointer = ctypes.addressof(engine.words)
         self._run = native.run
         engine.install(lambda index: int(native.callback(index)), self._pointer)
-        if not engine.exact and native.tick_register(self._pointer):
-            raise EngineError("too many free-running engines, or no thread to be had")
 
     def run(self, context: Context, table: Table, budget: int, count: int) -> int:
         return self._run(self._pointer, context.pointer, table.pointer, budget, count)  # type: ignore[no-any-return]
@@ -97,14 +96,17 @@ class NativeCore:
         self._native.interrupt(self._pointer)
 
     def close(self) -> None:
-        self._native.tick_unregister(self._pointer)
         if self._words.live:
             self._native.park(self._words.live)
 
 
 class Engine:
-    """`exact`: budgets are code bytes, counted block by block, and every run repeats; otherwise budgets are
-    nanoseconds and nothing is counted. `privileged`: for boards, the CPU's reset privilege instead of user mode.
+    """`exact`: budgets are code bytes, counted block by block, and every run repeats. Otherwise budgets are
+    nanoseconds, nothing is counted, and a run that is over its budget ends at its next syscall, fault or TLB miss:
+    code that has none of them goes on until it is interrupted, and cannot be resumed then. (Unicorn can be stopped
+    from another thread, but not precisely: it leaves between an instruction's memory access and the rest of it.)
+
+    `privileged`: for boards, the CPU's reset privilege instead of user mode.
 
     Raises EngineError when Unicorn cannot be had. Close engines explicitly."""
 
@@ -213,7 +215,7 @@ class Engine:
         return self._read_report(self._core.run(context, space.table, 1 << 40, 1), context)
 
     def interrupt(self) -> None:
-        """From another thread: let a free-running run end soon."""
+        """From another thread, to kill what runs: it ends with ERROR and cannot go on. Repeat until `run` returns."""
         self._core.interrupt()
 
     def _read_report(self, reason: int, context: Context) -> Stop:

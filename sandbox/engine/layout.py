@@ -24,7 +24,7 @@ FLIPS_UNTIL_MIXED = 4
 STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR, STOP_FLIP = range(
     9
 )
-KILLER_OVERRUN, KILLER_AVX = 0x1001, 0x1002  # errors that are ours: code Unicorn cannot be trusted with
+KILLER_OVERRUN, KILLER_AVX, INTERRUPTED = 0x1001, 0x1002, 0x1003  # errors that are ours
 ILLEGAL_VECTOR = 0xFFFF  # Unicorn said "invalid instruction" instead of raising an interrupt
 NO_RESUME = (1 << 64) - 1
 
@@ -151,10 +151,7 @@ class EngineWords(Structure):
         ("sysret_registers", c_int64 * 2),
         ("word_mask", c_uint64),
         ("deadline", c_int64),
-        ("running", c_uint64),
-        ("stops_begun", c_uint64),
-        ("stops_sent", c_uint64),
-        ("stops_excused", c_uint64),
+        ("interrupted", c_uint64),
         ("faults_resolved", c_uint64),
         ("scratch_address", c_uint64),
         ("scan", c_uint64),

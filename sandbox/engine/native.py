@@ -39,8 +39,6 @@ class Accelerator:
         self.park = declare(fast, "park", c_int, c_void_p)
         self.forget = declare(fast, "forget", None, c_void_p)
         self.interrupt = declare(fast, "interrupt", None, c_void_p)
-        self.tick_register = declare(slow, "tick_register", c_int, c_void_p)
-        self.tick_unregister = declare(slow, "tick_unregister", None, c_void_p)
         self.trim = declare(slow, "trim", c_uint64, c_void_p)
         self.allocate = declare(fast, "allocate", c_int64, c_void_p, c_uint64)
         self.retain = declare(fast, "retain", None, c_void_p, c_uint64)

@@ -2,8 +2,7 @@
 decisions, the same reports, slower. Read the C file's comments for the reasons; here are only the differences.
 
 The instruction budget is counted by a dozen machine instructions of our own (`_BLOCK_STUB`), since a Python
-callback per block would cost 400 ns; on hosts other than x86-64 it is a Python callback. Free-running slices are
-ended by a thread per core.
+callback per block would cost 400 ns; on hosts other than x86-64 it is a Python callback.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import ctypes
 import mmap
 import platform
 import struct
-import threading
 import time
 from ctypes import POINTER, c_int, c_uint16, c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING, Any, cast
@@ -30,7 +28,6 @@ _NEED = {16: layout.READ, 17: layout.WRITE, 18: layout.EXECUTE}  # UC_MEM_READ, 
 _GOLDEN, _WORD = 0x9E3779B97F4A7C15, (1 << 64) - 1
 _FLUSH_AFTER = 200
 _IT_BITS = 0x0600FC00
-_TICK = 0.0005  # seconds between stops sent to an overdue engine
 
 # void block(uc, address, uint32 size, struct {int64 left; u64 skip; void *emu_stop; u64 stopped} *data), System V
 _BLOCK_STUB = bytes.fromhex(
@@ -76,7 +73,6 @@ class TwinCore:
         self._scratch: int | None = None
         self._flip = (0, 0)
         self._flip_shared = self._flip_whole = False
-        self._stops_begun = self._stops_sent = self._stops_excused = 0
         self._identity = ctypes.addressof(engine.words)
         self._step_frame = self._killer_frame = 0
         self._reason = 0
@@ -95,10 +91,6 @@ class TwinCore:
         base = ctypes.addressof(self._captured)
         self._capture_at = (c_void_p * 7)(*(base + 8 * index for index in range(7)))
         self._deadline = 0.0
-        self._running = False
-        self._closed = threading.Event()
-        self._wanted = threading.Condition()
-        self._ticker: threading.Thread | None = None
         self._callbacks = [
             FILL(self._fill),
             self._block_hook(),
@@ -198,6 +190,9 @@ class TwinCore:
             return self._faulted(address, need, 0)
         self._words.fills += 1
         self._fills_since_flush += 1
+        if not self._engine.exact and time.monotonic() >= self._deadline:
+            self._reason = layout.STOP_BUDGET
+            return False
         if value & DEVICE:
             entry.paddr, entry.perms = value & ~0xFFF, 3
             return True
@@ -429,12 +424,10 @@ class TwinCore:
         counter.skip = words.resume == pc
         words.resume = layout.NO_RESUME
         exact = self._engine.exact
-        if exact:
-            counter.left = budget
-        else:
-            self._start_ticker(budget)
+        self._words.interrupted = 0
+        counter.left = budget
+        self._deadline = time.monotonic() + budget / 1e9
         while True:
-            stops = self._stops_sent
             self._reason = layout.STOP_NONE
             if self._words.thumb:
                 pc |= self._read(self._words.flags_register) >> 5 & 1
@@ -462,14 +455,12 @@ class TwinCore:
                     report[layout.ERROR] = error
                 elif count:
                     self._reason = layout.STOP_BUDGET
-                elif exact or not self._excused(stops):
-                    self._reason = layout.STOP_HALT
+                elif self._words.interrupted:
+                    self._reason = layout.STOP_ERROR
+                    report[layout.ERROR] = layout.INTERRUPTED
                 else:
-                    if time.monotonic() < self._deadline:
-                        continue
-                    self._reason = layout.STOP_BUDGET
+                    self._reason = layout.STOP_HALT
             break
-        self._running = False
         report[layout.PC] = pc
         report[layout.WORK] = budget - counter.left if exact else 0
         if self._reason == layout.STOP_FAULT:
@@ -492,45 +483,11 @@ class TwinCore:
             self._write(self._words.sysret_registers[0], pc)
             self._write(self._words.sysret_registers[1], flags)
 
-    # ---- free-running slices
-
-    def _start_ticker(self, nanoseconds: int) -> None:
-        self._deadline = time.monotonic() + nanoseconds / 1e9
-        self._running = True
-        if self._ticker is None:
-            self._ticker = threading.Thread(target=self._tick, name="sandbox-ticker", daemon=True)
-            self._ticker.start()
-        with self._wanted:
-            self._wanted.notify()
-
-    def _tick(self) -> None:
-        while not self._closed.is_set():
-            if not self._running:
-                with self._wanted:
-                    self._wanted.wait(0.1)
-                continue
-            left = self._deadline - time.monotonic()
-            if left <= 0 and self._running:
-                self._stops_begun += 1
-                library.emu_stop(self._uc)
-                self._stops_sent += 1
-            time.sleep(max(_TICK, min(left, 0.01)))
-
-    def _excused(self, sent: int) -> bool:
-        begun = self._stops_begun
-        result = begun != sent or self._stops_excused != begun
-        self._stops_excused = begun
-        return result
-
     def interrupt(self) -> None:
-        self._deadline = 0.0
+        self._words.interrupted = 1
+        library.emu_stop(self._uc)
 
     def close(self) -> None:
-        self._closed.set()
-        if self._ticker is not None:
-            with self._wanted:
-                self._wanted.notify()
-            self._ticker.join()
         if self._live is not None:
             self.park(self._live)
         self._seen.release()
