@@ -62,9 +62,9 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "i386": Layout(
         pie_base=0x56555000,
-        mmap_top=0xFFFFE000 - 128 * MIB,
-        stack_top=0xFFFFE000,
-        user_end=0xFFFFE000,
+        mmap_top=0xFFFFC000 - 128 * MIB,
+        stack_top=0xFFFFC000,  # above it the page of segment descriptors
+        user_end=0xFFFFC000,
         platform=b"i686",
         hwcap=0x078BFBFD,
     ),
