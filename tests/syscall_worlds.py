@@ -110,8 +110,7 @@ class World:
 
     def vector(self, parts: Sequence[tuple[int, int]]) -> int:
         """An iovec array of (address, length)."""
-        pack = "<QQ" if self.word == 8 else "<II"
-        return self.memory(b"".join(struct.pack(pack, *part) for part in parts) + b"\0")
+        return self.memory(b"".join(self.words(*part) for part in parts) + b"\0")
 
     def words(self, *values: int) -> bytes:
         mask = (1 << 8 * self.word) - 1
@@ -340,6 +339,7 @@ def on_host(case: Callable[[HostWorld], None]) -> str:
     if child == 0:
         status = 1
         try:
+            os.chmod(directory, 0o755)
             os.chdir(directory)
             os.umask(0o022)
             os.closerange(3, 1024)

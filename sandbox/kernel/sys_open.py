@@ -103,16 +103,17 @@ def openat2(task: Task, dirfd: int, path: bytes, how: int, size: int) -> int:
     if not path:
         raise Errno(ENOENT)
     task.files.expect_room()
-    start = start_of(task, dirfd, path)
     tree = namespace(task)
     if resolve & RESOLVE_CACHED:
         raise Errno(EAGAIN)  # "cannot be done without waiting" is always a right answer
     if resolve & RESOLVE_IN_ROOT:
-        tree.root = start
+        start = tree.root = start_of(task, dirfd, b".")
     elif path.startswith(b"/"):
         if resolve & RESOLVE_BENEATH:
             raise Errno(EXDEV)
         start = tree.root
+    else:
+        start = start_of(task, dirfd, path)
     if resolve & ~RESOLVE_IN_ROOT:
         _check_resolution(tree, start, path, flags, resolve)
     return _open(task, tree, start, path, flags, mode)
