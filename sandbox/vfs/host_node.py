@@ -245,11 +245,11 @@ class HostOpenFile(OpenFile):
 class HostPages:
     """The pages of a host file, for private mappings. The identity names the file's state when it was mapped."""
 
-    __slots__ = ("_node", "identity", "size")
+    __slots__ = ("identity", "node", "size")
 
     def __init__(self, node: HostFile) -> None:
         status = node.filesystem.status(node)
-        self._node = node
+        self.node = node
         self.size = status.st_size
         self.identity: Hashable = (
             "host", node.identity, status.st_size, status.st_mtime_ns, status.st_ctime_ns, node.version,
@@ -259,10 +259,10 @@ class HostPages:
 
     def __del__(self) -> None:
         if hasattr(self, "identity"):
-            self._node.closed()
+            self.node.closed()
 
     def load(self, index: int) -> bytes:
-        return self._node.read_at(index << 12, 4096)
+        return self.node.read_at(index << 12, 4096)
 
     def shared_frame(self, index: int) -> int | None:
         return None

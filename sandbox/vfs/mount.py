@@ -18,12 +18,13 @@ from sandbox.vfs.file import OpenFile
 from sandbox.vfs.node import SUPERUSER, Filesystem, Node
 
 NAME_MAX = 255
+MAX_RECENT = 128
 
 
 class Mount:
     """One filesystem in the tree. `point` is the place it covers; None for the root."""
 
-    __slots__ = ("filesystem", "number", "point", "read_only", "root", "source")
+    __slots__ = ("_recent", "filesystem", "number", "point", "read_only", "root", "source")
 
     def __init__(self, filesystem: Filesystem, root: Node, point: Place | None, read_only: bool, source: bytes) -> None:
         self.filesystem = filesystem
@@ -31,7 +32,21 @@ class Mount:
         self.read_only = read_only
         self.source = source
         self.number = 0
+        self._recent: dict[Place, None] = {}  # kept alive although nobody holds them: found again without a lookup
         self.root = Place(self, root, None, b"")
+
+    def remember(self, place: Place) -> None:
+        recent = self._recent
+        if len(recent) >= MAX_RECENT:
+            del recent[next(iter(recent))]
+        recent[place] = None
+
+    def forget(self, place: Place | None = None) -> None:
+        """One that was removed (its file is freed as soon as nobody uses it), or all."""
+        if place is None:
+            self._recent.clear()
+        else:
+            self._recent.pop(place, None)
 
     @property
     def refuses_writes(self) -> bool:
@@ -67,6 +82,8 @@ class Place:
         if children is None:
             children = self._children = WeakValueDictionary()
         children[name] = place
+        if self.mount.filesystem.lasting:
+            self.mount.remember(place)
         return place
 
     def top(self) -> Place:
@@ -131,6 +148,7 @@ class Place:
         known = self.known(name)
         if known is not None:
             known.removed = True
+            self.mount.forget(known)
             assert self._children is not None
             del self._children[name]
 
@@ -176,10 +194,14 @@ class MountView:
 
     number: int
     parent: int
-    path: bytes
+    place: Place  # its root
     filesystem: Filesystem
     read_only: bool
     source: bytes
+
+    @property
+    def path(self) -> bytes:
+        return self.place.path()
 
 
 DeviceOpener = Callable[[Node, int, "object | None"], OpenFile]
@@ -226,6 +248,7 @@ class Mounts:
         if any(other.point is not None and other.point.mount is mount for other in self._mounts):
             raise Errno(EBUSY)
         mount.point.mounted = None
+        mount.forget()
         self._mounts.remove(mount)
         return mount.filesystem
 
@@ -235,7 +258,7 @@ class Mounts:
             MountView(
                 mount.number,
                 mount.point.mount.number if mount.point is not None else mount.number,
-                mount.root.path(),
+                mount.root,
                 mount.filesystem,
                 mount.refuses_writes,
                 mount.source,
@@ -253,6 +276,8 @@ class Mounts:
 
     def close(self) -> None:
         """Close every filesystem, the last mounted first. Idempotent."""
+        for mount in self._mounts:
+            mount.forget()
         for filesystem in reversed(self.filesystems()):
             filesystem.close()
 

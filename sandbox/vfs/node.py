@@ -277,6 +277,7 @@ class Filesystem:
     name = "none"
     magic = 0x6969
     read_only = False
+    lasting = True  # a node found stays right until the filesystem is told otherwise
 
     def __init__(self) -> None:
         self.device = 0

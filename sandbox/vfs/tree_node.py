@@ -220,10 +220,10 @@ class PagedContent(Content, Protocol):
 class MappedFile:
     """The pages of a file for mmap. Holds the node, so that its content stays for as long as it is mapped."""
 
-    __slots__ = ("_content", "_node")
+    __slots__ = ("_content", "node")
 
     def __init__(self, node: TreeFile, content: PagedContent) -> None:
-        self._node = node
+        self.node = node  # /proc/PID/maps shows its number
         self._content = content
 
     @property
