@@ -67,6 +67,16 @@ def _descriptor_table(uc: int, base: int) -> None:
     library.check(library.reg_write(uc, x86.UC_X86_REG_GDTR, ctypes.byref(table)), "the descriptor table")
 
 
+def _initial_floating_point(uc: int) -> None:
+    """What Linux gives a program; Unicorn's reset leaves zeros: x87 in single precision, nothing masked."""
+    for register, value in (
+        (x86.UC_X86_REG_FPCW, 0x37F),
+        (x86.UC_X86_REG_FPTAG, 0xFFFF),
+        (x86.UC_X86_REG_MXCSR, 0x1F80),
+    ):
+        _write(uc, register, value)
+
+
 def _x86_64(uc: int, memory: memoryview) -> None:
     """iretq to ring 3, where a `hlt` stops: writing CS alone would leave the privilege level at 0."""
     memory[0 : len(GDT)] = GDT
@@ -75,6 +85,7 @@ def _x86_64(uc: int, memory: memoryview) -> None:
     frame = struct.pack("<5Q", SCRATCH + 0x180, USER_CS, 0x202, SCRATCH + 0xC00, USER_DS)
     memory[0x800 : 0x800 + len(frame)] = frame
     _descriptor_table(uc, SCRATCH)
+    _initial_floating_point(uc)
     _write(uc, x86.UC_X86_REG_RSP, SCRATCH + 0x800)
     library.emu_start(uc, SCRATCH + 0x100, 0, 0, 0)
 
@@ -86,6 +97,7 @@ def _i386(uc: int, memory: memoryview) -> None:
     frame = struct.pack("<5I", SCRATCH + 0x180, USER32_CS, 0x202, SCRATCH + 0xC00, USER_DS)
     memory[0x800 : 0x800 + len(frame)] = frame
     _descriptor_table(uc, SCRATCH)
+    _initial_floating_point(uc)
     _write(uc, x86.UC_X86_REG_ESP, SCRATCH + 0x800)
     library.emu_start(uc, SCRATCH + 0x100, 0, 0, 0)
     _descriptor_table(uc, GDT_ADDRESS)
