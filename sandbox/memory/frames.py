@@ -307,19 +307,24 @@ class FramePool:
 
     def copy_leaf(self, leaf: int, account: Account) -> int:
         """A private copy instead of a shared leaf; every frame in it gains a reference. Raises OutOfMemory."""
-        if self._native:
-            copy = int(self._native.copy_leaf(self._pointer, leaf, account.number))
-        else:
-            copy = self._allocate(account.number)
-            if copy >= 0:
-                source = self.entries[leaf * LEAF_ENTRIES : (leaf + 1) * LEAF_ENTRIES]
-                self.entries[copy * LEAF_ENTRIES : (copy + 1) * LEAF_ENTRIES] = source
-                for value in source:
-                    if value & layout.PRESENT and not value & layout.DEVICE:
-                        self.retain(value >> 12)
-                self.release(leaf)
+        copy = self._copy_leaf(leaf, account.number)
+        if copy == -2 and self.reclaim(64):
+            copy = self._copy_leaf(leaf, account.number)
         if copy < 0:
             raise OutOfMemory("vm" if copy == -1 else "pool")
+        return copy
+
+    def _copy_leaf(self, leaf: int, owner: int) -> int:
+        if self._native:
+            return int(self._native.copy_leaf(self._pointer, leaf, owner))
+        copy = self._allocate(owner)
+        if copy >= 0:
+            source = self.entries[leaf * LEAF_ENTRIES : (leaf + 1) * LEAF_ENTRIES]
+            self.entries[copy * LEAF_ENTRIES : (copy + 1) * LEAF_ENTRIES] = source
+            for value in source:
+                if value & layout.PRESENT and not value & layout.DEVICE:
+                    self.retain(value >> 12)
+            self.release(leaf)
         return copy
 
     def share_leaf(self, leaf: int) -> None:

@@ -69,7 +69,8 @@ class PagedFile:
         except OutOfMemory:
             if not done:
                 raise Errno(ENOSPC) from None
-        self._size = max(self._size, offset + done)
+        if done:
+            self._size = max(self._size, offset + done)
         return done
 
     def _frame(self, index: int) -> int:
@@ -94,16 +95,23 @@ class PagedFile:
             frame = self._frames.get(offset >> 12)
             if frame is not None:
                 if size == PAGE_SIZE:
-                    self._pool.release(self._frames.pop(offset >> 12))
+                    self._forget(offset >> 12)
                 else:
                     self._pool.write(frame, offset & 4095, bytes(size))
             offset += size
+
+    def _forget(self, index: int) -> None:
+        """A whole page becomes zero: given back, or, where someone maps it and must go on seeing the file, cleared."""
+        if self._pool.references[self._frames[index]] > 1:
+            self._pool.write(self._frames[index], 0, bytes(PAGE_SIZE))
+        else:
+            self._pool.release(self._frames.pop(index))
 
     def truncate(self, size: int) -> None:
         """Cut or extend (with a hole) to `size` bytes."""
         if size < self._size:
             for index in [index for index in self._frames if index << 12 >= size]:
-                self._pool.release(self._frames.pop(index))
+                self._forget(index)
             frame = self._frames.get(size >> 12)
             if frame is not None and size & 4095:
                 self._pool.write(frame, size & 4095, bytes(PAGE_SIZE - (size & 4095)))

@@ -78,6 +78,11 @@ class RegionList:
             index -= 1
         return self._regions[index] if index >= 0 else None
 
+    def is_border(self, address: int) -> bool:
+        """True when no region has to be split for one to begin or end at `address`."""
+        region = self.at(address)
+        return region is None or region.start == address
+
     def overlapping(self, start: int, end: int) -> list[Region]:
         index = max(0, bisect_right(self._starts, start) - 1)
         found = []

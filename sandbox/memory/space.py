@@ -103,6 +103,8 @@ class AddressSpace(GuestBytes):
         if protection & PROT_WRITE and not shared and reserve:
             self._expect(length)
         address = page_floor(address)
+        if len(self.list) >= MOST_REGIONS:
+            raise Errno(ENOMEM)
         if fixed:
             if address + length > limit or (address < LOWEST and not kernel):
                 raise Errno(ENOMEM if address + length > limit else EINVAL)
@@ -119,8 +121,6 @@ class AddressSpace(GuestBytes):
             if found is None:
                 raise Errno(ENOMEM)
             address = found
-        if len(self.list) >= MOST_REGIONS:
-            raise Errno(ENOMEM)
         if shared and source is not None and source.size:
             try:
                 frame = source.shared_frame(min(offset, source.size - 1) >> 12)
@@ -151,11 +151,19 @@ class AddressSpace(GuestBytes):
         if address & 4095 or length <= 0 or address + page_ceiling(length) > self.table.words.end:
             raise Errno(EINVAL)
         end = address + page_ceiling(length)
-        if self.list.cut(address, end):
-            try:
-                self.table.clear(address, end)
-            except OutOfMemory:
-                raise Errno(ENOMEM) from None
+        if self.list.overlapping(address, end):
+            self._prepare(address, end)
+            self.list.cut(address, end)
+            self.table.clear(address, end)
+
+    def _prepare(self, start: int, end: int, whole: bool = False) -> None:
+        """Refuse now what would fail half way: too many regions, no frame for a leaf. Raises Errno(ENOMEM)."""
+        if len(self.list) >= MOST_REGIONS and not (self.list.is_border(start) and self.list.is_border(end)):
+            raise Errno(ENOMEM)
+        try:
+            self.table.detach(start, end, whole)
+        except OutOfMemory:
+            raise Errno(ENOMEM) from None
 
     def protect(self, address: int, length: int, protection: int) -> None:
         """Raises Errno: EINVAL, ENOMEM when a page of the range is not mapped."""
@@ -166,14 +174,11 @@ class AddressSpace(GuestBytes):
             return
         if length < 0 or end > self.table.words.end or not self.list.covered(address, end):
             raise Errno(ENOMEM)
-        taken = self.list.cut(address, end)
-        for region in taken:
+        self._prepare(address, end, whole=True)
+        for region in self.list.cut(address, end):
             region.protection = protection
             self.list.add(region)
-        try:
-            self.table.protect(address, end, access_bits(protection))
-        except OutOfMemory:
-            raise Errno(ENOMEM) from None
+        self.table.protect(address, end, access_bits(protection))
 
     def remap(self, old: int, old_size: int, new_size: int, may_move: bool, new: int | None = None) -> int:
         """mremap(2): `new` is the address of MREMAP_FIXED. Raises Errno: EINVAL, EFAULT, ENOMEM."""
@@ -214,12 +219,12 @@ class AddressSpace(GuestBytes):
             offset=offset,
             name=region.name,
         )
-        for page in range(0, old_size, PAGE_SIZE):
-            value = self.table.entry(old + page)
-            if value:
-                self.table.set_entry(target + page, value)
-                self.table.set_entry(old + page, 0)
         if old_size:
+            try:
+                self.table.move(old, target, old_size)
+            except OutOfMemory:
+                self.unmap(target, new_size)
+                raise Errno(ENOMEM) from None
             self.unmap(old, old_size)
         return target
 
@@ -228,6 +233,7 @@ class AddressSpace(GuestBytes):
         end = address + page_ceiling(length)
         if address & 4095 or length < 0 or end > self.table.words.end:
             raise Errno(EINVAL)
+        self._prepare(address, end)
         for region in self.list.overlapping(address, end):
             if not region.device:
                 self.table.clear(max(address, region.start), min(end, region.end))
@@ -278,6 +284,8 @@ class AddressSpace(GuestBytes):
             return None
         neighbour = self.list.below(region.start)
         start = page_floor(address)
+        if start < LOWEST:
+            return None
         if neighbour is not None and neighbour.protection and start - neighbour.end < STACK_GAP:
             return None
         self.list.move_start(region, start)
@@ -308,7 +316,7 @@ class AddressSpace(GuestBytes):
                 self.faults["zero"] += 1
             entries[index] = value
         if access & PROT_WRITE and value & layout.COPY:
-            entries[index] = self._copy(value)
+            entries[index] = self._copy(index, value)
             self.faults["copy"] += 1
         return True
 
@@ -336,11 +344,16 @@ class AddressSpace(GuestBytes):
             if not value:
                 self.pool.entries[index] = layout.ZERO | bits
 
-    def _copy(self, value: int) -> int:
+    def _copy(self, index: int, value: int) -> int:
         frame = value >> 12
         flags = value & layout.FLAGS & ~(layout.COPY | layout.CLEAN)
         if self.pool.references[frame] > 1:
-            new = self.pool.allocate(self.account)
+            self.pool.entries[index] = value & ~layout.CLEAN  # the allocation may reclaim clean pages: not this one
+            try:
+                new = self.pool.allocate(self.account)
+            except OutOfMemory:
+                self.pool.entries[index] = value
+                raise
             start = frame << 12
             self.pool.memory[new << 12 : (new << 12) + PAGE_SIZE] = self.pool.memory[start : start + PAGE_SIZE]
             self.pool.release(frame)
@@ -365,9 +378,10 @@ class AddressSpace(GuestBytes):
         if value & layout.DEVICE:
             raise Errno(EFAULT)
         try:
-            self.table.own_leaf(page >> LEAF_SHIFT)
+            index = self.table.own_leaf(page >> LEAF_SHIFT) * LEAF_ENTRIES + (page >> 12 & 511)
+            value = self.pool.entries[index]
             if value & layout.COPY:
-                self.table.set_entry(page, self._copy(value))
+                self.pool.entries[index] = self._copy(index, value)
         except OutOfMemory:
             raise Errno(EFAULT) from None
 
@@ -390,7 +404,7 @@ class AddressSpace(GuestBytes):
     # ---- whole spaces
 
     def fork(self, account: Account | None = None) -> AddressSpace:
-        """A copy-on-write copy; no page is copied now."""
+        """A copy-on-write copy; no page is copied now. Raises Errno(ENOMEM)."""
         child = AddressSpace.__new__(AddressSpace)
         GuestBytes.__init__(child, self.pool, self.table.fork(account or self.account))
         child.account = account or self.account
@@ -401,8 +415,12 @@ class AddressSpace(GuestBytes):
         child.fault, child.running = "", False
         child.faults = dict.fromkeys(self.faults, 0)
         child.cache.spaces.add(child)
-        for region in [region for region in child.list if not region.inherit]:
-            child.unmap(region.start, region.length)
+        try:
+            for region in [region for region in child.list if not region.inherit]:
+                child.unmap(region.start, region.length)
+        except Errno:
+            child.release()
+            raise
         return child
 
     @property

@@ -99,8 +99,33 @@ class PageTable:
             high = min(end, (number + 1) << LEAF_SHIFT)
             yield number, low >> 12 & 511, (high - low) >> 12
 
+    def detach(self, start: int, end: int, whole: bool = False) -> None:
+        """Make private every leaf of which a part, or with `whole` all, lies in [start, end): what is done to those
+        pages next cannot fail half way. Raises OutOfMemory."""
+        for number, _, count in self.pieces(start, end):
+            if whole or count < LEAF_ENTRIES:
+                self.own_leaf(number)
+
+    def move(self, old: int, new: int, length: int) -> None:
+        """Let the pages of [old, old + length) stand at `new`, where there are none. Raises OutOfMemory, with nothing
+        moved."""
+        self.detach(old, old + length, whole=True)
+        for number, first, count in list(self.pieces(old, old + length)):
+            target = (number << LEAF_SHIFT) + (first << 12) - old + new
+            self.own_leaf(target >> LEAF_SHIFT)
+            self.own_leaf(target + (count << 12) - 1 >> LEAF_SHIFT)
+        entries = self.pool.entries
+        for number, first, count in list(self.pieces(old, old + length)):
+            start = self.leaves[number] * LEAF_ENTRIES + first
+            target = (number << LEAF_SHIFT) + (first << 12) - old + new
+            for index, value in enumerate(entries[start : start + count].tolist()):
+                if value:
+                    self.set_entry(target + (index << 12), value)
+                    entries[start + index] = 0
+        self.shrunk()
+
     def clear(self, start: int, end: int) -> None:
-        """Forget all pages in [start, end)."""
+        """Forget all pages in [start, end). Raises OutOfMemory unless `detach` came before."""
         emptied = []
         for number, first, count in self.pieces(start, end):
             if count == LEAF_ENTRIES:
