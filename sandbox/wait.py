@@ -50,10 +50,14 @@ class Block(Exception):
 
     The handler runs again afterwards; it finds out by itself what has changed. A signal handler of the guest
     ends the sleep: with EINTR, or, when `restart` holds and the handler was installed with SA_RESTART, by
-    issuing the call anew. Calls with a timeout give `restart=False` (signal(7), "Interruption of system calls")."""
+    issuing the call anew. Calls with a timeout give `restart=False` (signal(7), "Interruption of system calls").
+    `interruptible=False` lets nothing but SIGKILL end the sleep."""
 
-    def __init__(self, *queues: WaitQueue, deadline: int | None = None, restart: bool = True) -> None:
+    def __init__(
+        self, *queues: WaitQueue, deadline: int | None = None, restart: bool = True, interruptible: bool = True
+    ) -> None:
         super().__init__()
         self.queues = queues
         self.deadline = deadline
         self.restart = restart
+        self.interruptible = interruptible

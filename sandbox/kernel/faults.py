@@ -101,8 +101,8 @@ def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) ->
         "accerr": (SIGSEGV, SEGV_ACCERR, "which its protection does not allow"),
     }.get(fault, (SIGSEGV, SEGV_MAPERR, "where nothing is mapped"))
     reason = f"{_VERBS[access]} at {_place(address, access)}, {why} (pc {pc:#x})"
-    error = _error_code(access, fault)
-    force(task, SignalInfo(number, code, address=address, trap=_PAGE_FAULT, error=error, reason=reason))
+    bits = _error_code(access, fault)
+    force(task, SignalInfo(number, code, address=address, trap=_PAGE_FAULT, error=bits, reason=reason))
 
 
 def _error_code(access: Access, fault: str) -> int:

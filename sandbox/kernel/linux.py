@@ -219,7 +219,7 @@ class LinuxMachine:
                 context.set_result(result)
                 if pending is not None or task.restart:
                     self.finish_call(task)
-                if self._yielded:
+                if self._yielded or task.state != "ready":
                     self._yielded = False
                     break
             elif task.state != "ready":
@@ -242,7 +242,8 @@ class LinuxMachine:
         """Park the task in its call, unless a signal is there that interrupts it at once."""
         task.call = (number, arguments)
         task.restartable = block.restart
-        if task.attention and is_deliverable(task):
+        task.interruptible = block.interruptible
+        if task.attention and block.interruptible and is_deliverable(task):
             return
         for queue in block.queues:
             queue.add(task)
@@ -277,7 +278,7 @@ class LinuxMachine:
 
     def interrupt(self, task: Task) -> None:
         """A signal has come for a task that may be asleep."""
-        if task.state == "waiting":
+        if task.state == "waiting" and task.interruptible:
             self.make_ready(task)
 
     def yield_task(self, task: Task) -> None:
@@ -423,6 +424,13 @@ class LinuxMachine:
         if note:
             task.context.settle()
             self.crash = crash.report(task, info.number, self.death if task.process.pid == 1 and self.death else note)
+
+    def kill_process(self, process: Process, info: SignalInfo) -> None:
+        """SIGKILL: nothing can put it off, so the process ends at once."""
+        self.stats.signals[signal_name(info.number)] += 1
+        if process.pid == 1:
+            self.death = "process 1 was killed by SIGKILL"
+        lifecycle.end_process(process, lifecycle.signal_word(info.number))
 
     def out_of_memory(self, task: Task, scope: str) -> None:
         """There is no frame for a page the task needs: it is killed, and the reason is said."""

@@ -140,6 +140,17 @@ class Process:
         self.keep_capabilities = False
         self.no_new_privileges = False
 
+    def inherit(self, old: Process) -> None:
+        """What a forked process has from the one that forked it (which need not be its parent)."""
+        self.limits = old.limits.copy()
+        self.executable, self.arguments, self.environment = old.executable, old.arguments, old.environment
+        self.auxiliary = old.auxiliary
+        self.group, self.session, self.terminal = old.group, old.session, old.terminal
+        self.nice, self.personality = old.nice, old.personality
+        self.dumpable, self.no_new_privileges = old.dumpable, old.no_new_privileges
+        self.keep_capabilities = old.keep_capabilities
+        self.memory_barriers = old.memory_barriers
+
     @property
     def leader(self) -> Task | None:
         return self.threads.get(self.pid)
@@ -177,8 +188,8 @@ class Process:
                 task.state = "stopped"
         report_change(self)
 
-    def resume(self, report: bool = True) -> None:
-        """SIGCONT (or SIGKILL, which must be able to run)."""
+    def resume(self) -> None:
+        """SIGCONT."""
         if not self.stop_signal:
             return
         self.stop_signal = 0
@@ -186,9 +197,8 @@ class Process:
         for task in self.threads.values():
             if task.state == "stopped":
                 self.kernel.make_ready(task)
-        if report:
-            self.continue_reported = False
-            report_change(self)
+        self.continue_reported = False
+        report_change(self)
 
 
 def report_change(process: Process) -> None:

@@ -179,7 +179,10 @@ def set_mask(task: Task, mask: int) -> None:
 
 def send_to_task(task: Task, info: SignalInfo) -> None:
     """Direct a signal at one thread (tgkill, faults)."""
-    if task.state in ("zombie", "dead") or not _accept(task.process, info.number, task):
+    if task.state == "dead" or not _accept(task.process, info.number, task):
+        return
+    if info.number == SIGKILL:
+        task.kernel.kill_process(task.process, info)
         return
     task.signals.pending.add(info)
     task.process.signal_arrival.wake()
@@ -192,13 +195,16 @@ def send_to_process(process: Process, info: SignalInfo) -> None:
     """Direct a signal at a process; any thread that does not block it may take it."""
     if not process.threads or not _accept(process, info.number, None):
         return
+    if info.number == SIGKILL:
+        process.kernel.kill_process(process, info)
+        return
     process.pending.add(info)
     process.signal_arrival.wake()
     mask = bit(info.number)
     receiver = None
     for task in process.threads.values():
         task.attention = True
-        if receiver is None and not task.signals.mask & mask and task.state not in ("zombie", "dead"):
+        if receiver is None and not task.signals.mask & mask:
             receiver = task
     if receiver is not None:
         receiver.kernel.interrupt(receiver)
@@ -227,7 +233,7 @@ def _accept(process: Process, number: int, task: Task | None) -> bool:
     elif mask & STOP_SIGNALS:
         process.discard_pending(bit(SIGCONT))
     elif number == SIGKILL:
-        process.resume(report=False)
+        return True
     blocked = (
         task.signals.mask & mask
         if task is not None

@@ -81,6 +81,7 @@ class Task:
     """`state`: "ready" (to run), "waiting" (in a call), "stopped" (job control), "zombie", "dead"."""
 
     __slots__ = (
+        "__weakref__",
         "attention",
         "call",
         "clear_tid",
@@ -90,6 +91,7 @@ class Task:
         "deadline",
         "files",
         "fs",
+        "interruptible",
         "isa",
         "kernel",
         "name",
@@ -141,6 +143,7 @@ class Task:
         self.call: tuple[int, tuple[int, ...]] | None = None  # number and raw arguments of the call it sleeps in
         self.restart: dict[str, Any] = {}  # what that call must remember; emptied when it ends
         self.restartable = True  # Block.restart of the last sleep
+        self.interruptible = True  # Block.interruptible of the last sleep
         self.queues: tuple[WaitQueue, ...] = ()
         self.deadline: list[Any] | None = None  # its entry in the timer queue
         self.name = b""
