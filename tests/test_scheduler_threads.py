@@ -215,7 +215,7 @@ def test_a_callback_cannot_wait(deterministic: bool) -> None:
     stage.finish(1)
     assert "callback" in stage.defects[0]
     with pytest.raises(StateError):
-        stage.drive._mine.turn = True  # type: ignore[attr-defined]
+        stage.drive._mine.turn = Share(None)  # type: ignore[attr-defined]
         stage.drive.wait_until(lambda: False, None)
 
 

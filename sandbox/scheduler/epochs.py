@@ -67,16 +67,20 @@ class Epochs:
     def kick(self) -> None:
         self._monitor.changed.notify_all()
 
-    def inside_turn(self) -> bool:
-        return getattr(self._mine, "turn", False)
+    def inside_turn(self, share: Share | None = None) -> bool:
+        mine: Share | None = getattr(self._mine, "turn", None)
+        return mine is not None and (share is None or share is mine)
 
     def close(self) -> None:
         with self._monitor:
             self._stopping = True
             self._monitor.work.notify_all()
             self._monitor.changed.notify_all()
+            while self._driving and not self.inside_turn():  # another thread waits: its epoch ends first
+                self._monitor.changed.wait()
         for thread in self._threads:
-            thread.join()
+            if thread is not threading.current_thread():
+                thread.join()
         self._threads.clear()
 
     # Driving
@@ -159,7 +163,7 @@ class Epochs:
                 self._interrupt = error
 
     def _do(self, share: Share) -> None:
-        self._mine.turn = True
+        self._mine.turn = share
         try:
             self._done[share] = self._serve(share)
         except Exception as error:
@@ -167,7 +171,7 @@ class Epochs:
         except BaseException as error:  # Ctrl-C in the thread that drives: its VM is lost, and the caller hears of it
             self._done[share] = self._interrupt = error
         finally:
-            self._mine.turn = False
+            self._mine.turn = None
 
     def _settle(self, share: Share) -> None:
         outcome = self._done.pop(share)

@@ -84,9 +84,12 @@ class RunQueue:
             share.cap = Cap(quota, period, now)
         else:
             share.cap.change(quota, now)
-        if not share.running:
-            self._throttle(share, now)
-            self._update(share, now)
+        self._reconsider(share, now)
+
+    def set_output_cap(self, share: Share, quota: int | None, now: int, period: int = CAP_PERIOD) -> None:
+        """`quota` bytes of output in every period. The owner charges it during a turn."""
+        share.output_cap = None if quota is None else Cap(quota, period, now)
+        self._reconsider(share, now)
 
     def next(self, now: int, eager: bool = True) -> Share | None:
         self.agenda.run(now)
@@ -134,17 +137,17 @@ class RunQueue:
         return self.agenda.next_time()
 
     def _throttle(self, share: Share, now: int) -> None:
-        throttled = share.cap is not None and share.cap.left(now) <= 0
-        if throttled:
-            assert share.cap is not None
-            self.agenda.set((share, "cap"), share.cap.refill_time(), lambda time: self._refill(share, time))
+        empty = [cap for cap in (share.cap, share.output_cap) if cap is not None and cap.left(now) <= 0]
+        if empty:
+            refill = max(cap.refill_time() for cap in empty)
+            self.agenda.set((share, "cap"), refill, lambda time: self._reconsider(share, time))
         elif share.throttled:
             self.agenda.cancel((share, "cap"))
-        share.throttled = throttled
+        share.throttled = bool(empty)
 
-    def _refill(self, share: Share, now: int) -> None:
-        self._throttle(share, now)
+    def _reconsider(self, share: Share, now: int) -> None:
         if not share.running:
+            self._throttle(share, now)
             self._update(share, now)
 
     def _update(self, share: Share, now: int) -> None:

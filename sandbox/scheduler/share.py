@@ -39,10 +39,11 @@ class Phase(Enum):
 @dataclass(slots=True, eq=False)
 class Share:
     owner: Any  # the VM; the scheduler never looks inside
-    weight: int = 100
+    weight: int = 1
     latency: str = "normal"
     period: int = 100_000_000  # EDF only: each quantum of work is due this many nanoseconds after it was wanted
-    cap: Cap | None = None
+    cap: Cap | None = None  # of CPU time
+    output_cap: Cap | None = None  # of bytes written; the owner charges it
     group: Hashable = None  # shares of one group touch common things and never run at the same time when deterministic
     engine: Any = None  # the lease's memory (scheduler.leases)
 

@@ -38,8 +38,8 @@ class Drive(Protocol):
     def wait_until(self, done: Callable[[], bool], timeout: int | None) -> bool:
         """Wait, the lock being held by a visitor, until `done()` or until so many nanoseconds have passed."""
 
-    def inside_turn(self) -> bool:
-        """Whether the calling thread is running a turn (a callback of instrumentation)."""
+    def inside_turn(self, share: Share | None = None) -> bool:
+        """Whether the calling thread is running a turn, or that share's turn (a callback of instrumentation)."""
 
     def close(self) -> None:
         """End all threads. Turns under way end first."""

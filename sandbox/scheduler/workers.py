@@ -9,7 +9,6 @@ worker never dies of a turn: what `serve` and `commit` let through would be a de
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 from sandbox.clock import Clock
@@ -56,17 +55,18 @@ class Workers:
         if self._idle:
             self._monitor.work.notify()
 
-    def inside_turn(self) -> bool:
-        return getattr(self._mine, "turn", False)
+    def inside_turn(self, share: Share | None = None) -> bool:
+        mine: Share | None = getattr(self._mine, "turn", None)
+        return mine is not None and (share is None or share is mine)
 
     def wait_until(self, done: Callable[[], bool], timeout: int | None) -> bool:
         if done():
             return True
         if self.inside_turn():
             raise StateError("a callback cannot wait for a VM: return, and wait outside")
-        end = None if timeout is None else time.monotonic_ns() + timeout
+        end = None if timeout is None else self._clock.monotonic() + timeout
         while not done():
-            left = None if end is None else (end - time.monotonic_ns()) / 1e9
+            left = None if end is None else (end - self._clock.monotonic()) / 1e9
             if left is not None and left <= 0:
                 return False
             self._monitor.changed.wait(left)
@@ -89,9 +89,9 @@ class Workers:
                 if share is None:
                     self._sleep()
                     continue
-                self._mine.turn = True
+                self._mine.turn = share
                 self._take_turn(share)
-                self._mine.turn = False
+                self._mine.turn = None
                 timer = queue.timer()
                 if self._idle and timer is not None and (self._sleep_until is None or timer < self._sleep_until):
                     monitor.work.notify()

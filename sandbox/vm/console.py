@@ -1,0 +1,124 @@
+"""The standard streams of a VM: a queue of bytes in, the newest bytes out, and who listens.
+
+What the guest writes to stdout and stderr is kept together in a bounded buffer, as a terminal would show it: the
+newest `KEPT` bytes, each with its place in the whole, so that a reader that comes late knows what it missed.
+Listeners get every piece as it is written, with its stream (1 or 2). Input is bounded as well: `write` takes
+what there is room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from sandbox.vfs.stream import ByteQueue
+from sandbox.wait import WaitQueue
+
+KEPT = 1 << 20
+Listener = Callable[[int, bytes], None]
+Sink = Callable[[int, bytes], int]
+
+
+class Console:
+    def __init__(self, enter: Callable[[], AbstractContextManager[object]], kept: int = KEPT) -> None:
+        self._enter = enter
+        self._kept = kept
+        self._buffer = bytearray()
+        self._listeners: list[Listener] = []
+        # Where the output goes first, if it can be full or gone: takes what there is room for, or raises Errno; who
+        # sets it wakes `output` when there is room again.
+        self.sink: Sink | None = None
+        self.output = WaitQueue()
+        self._position = 0
+        self.input = ByteQueue()
+        self._used_input = False
+        self._whole: bytes | None = None
+        self.total = 0  # bytes ever written by the guest
+        self.total_input = 0
+
+    # The operator's side
+
+    def read(self) -> bytes:
+        """What the guest has written since the last `read` (at most the newest mebibyte of it)."""
+        with self._enter():
+            data, self._position = self._since(self._position)
+            return data
+
+    def since(self, position: int) -> tuple[bytes, int]:
+        """What was written from `position` on (or is left of it), and the position after it."""
+        with self._enter():
+            return self._since(position)
+
+    def tail(self, count: int = KEPT) -> bytes:
+        with self._enter():
+            return bytes(self._buffer[-self._kept :][-count:]) if count > 0 else b""
+
+    def write(self, data: bytes) -> int:
+        """Type `data` into the guest's standard input; returns how many bytes there was room for."""
+        with self._enter():
+            taken = self.input.feed(data)
+            self.total_input += taken
+            return taken
+
+    def close(self) -> None:
+        """End of file on the guest's standard input."""
+        with self._enter():
+            self.input.close()
+
+    @property
+    def room(self) -> int:
+        """How many bytes `write` would take now."""
+        return self.input.room
+
+    @property
+    def accepts_input(self) -> bool:
+        return not self.input.closed
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener(stream, data)` with all output from now on, inside the lock: be quick, do not raise."""
+        with self._enter():
+            self._listeners.append(listener)
+
+        def forget() -> None:
+            with self._enter():
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
+
+        return forget
+
+    # The guest's side
+
+    def put(self, stream: int, data: bytes) -> int:
+        """How many bytes were taken. Raises Errno(EAGAIN) when the sink is full, Errno(EPIPE) when it is gone."""
+        if self.sink is not None:
+            data = data[: self.sink(stream, data)]
+        self.total += len(data)
+        self._buffer += data
+        if len(self._buffer) > 2 * self._kept:
+            del self._buffer[: -self._kept]
+        if self._listeners:
+            for listener in tuple(self._listeners):
+                try:
+                    listener(stream, data)
+                except Exception:  # a listener's mistake must not look like the guest's
+                    self._listeners.remove(listener)
+        return len(data)
+
+    def set_input(self, data: bytes) -> None:
+        """All of the standard input of every start to come: `data`, then end of file."""
+        with self._enter():
+            self._whole = data
+
+    def renew_input(self) -> ByteQueue:
+        """A new start, a new standard input; what was typed before the first one is in it."""
+        if self._whole is not None:
+            self.input = ByteQueue(self._whole, closed=True)
+            self.total_input += len(self._whole)
+        elif self._used_input:
+            self.input = ByteQueue()
+        self._used_input = True
+        return self.input
+
+    def _since(self, position: int) -> tuple[bytes, int]:
+        unread = min(max(0, self.total - position), self._kept, len(self._buffer))
+        return (bytes(self._buffer[-unread:]) if unread else b""), self.total

@@ -1,0 +1,187 @@
+"""VM: the object a person holds. Thin: it asks its host, and keeps what outlives the machine.
+
+Everything may be called from any thread. In a callback (of `on_syscall` and its like) the VM is the caller's to
+look at and to change, but not to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from sandbox.disassembler import Instruction
+from sandbox.errors import ConfigurationError, GuestTimeout
+from sandbox.machine import Machine
+from sandbox.quantity import parse_duration
+from sandbox.vm.configuration import VmConfig
+from sandbox.vm.console import Console
+from sandbox.vm.host import Host
+from sandbox.vm.inspection import Memory, Registers, Syscall, TaskView, code_at, task_views
+from sandbox.vm.lifecycle import Lifecycle
+
+if TYPE_CHECKING:
+    from sandbox.kernel.crash import CrashReport
+    from sandbox.vm.statistics import Statistics
+
+SyscallCallback = Callable[[Syscall], "int | None"]
+
+
+class Files:
+    def __init__(self, vm: VM, host: Host) -> None:
+        self._vm = vm
+        self._host = host
+
+    def read(self, path: str | bytes) -> bytes:
+        """The contents of a file as the guest sees it (before it runs, while it does, and until it is removed)."""
+        return self._host.read_file(self._vm, path.encode() if isinstance(path, str) else path)
+
+
+class VM:
+    """Made by `Hypervisor.create`. `identity` never changes and is never used again; the name may change."""
+
+    def __init__(self, host: Host, identity: str, config: VmConfig) -> None:
+        self._host = host
+        self.identity = identity
+        self.config = config
+        self.lifecycle = Lifecycle()
+        self.isa_name = config.arch or ""
+        self.exit_status: int | None = None
+        self.reason: str | None = None  # why it ended, when it did not exit by itself
+        self.crash: CrashReport | None = None
+        self.restart_pending = False
+        self.console = Console(host.enter)
+        self.files = Files(self, host)
+        self.registers = Registers(self._borrow)
+        self.memory = Memory(self._borrow)
+        self.observers: list[tuple[str, Any]] = []
+        self._attached: Machine | None = None
+        self._tracer: Callable[[str], None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def state(self) -> str:
+        """ "created", "running", "paused", "stopped" (it ended, or was ended) or "crashed"."""
+        return self.lifecycle.state
+
+    @property
+    def over(self) -> bool:
+        """It has ended and will not be started again by its restart policy, or it has been removed."""
+        return self.lifecycle.removed or (self.lifecycle.ended and not self.restart_pending)
+
+    @property
+    def stats(self) -> Statistics:
+        return self._host.statistics(self)
+
+    # Steering
+
+    def start(self) -> VM:
+        """From the beginning; also what has ended may be started again. Raises LoadError."""
+        self._host.start(self)
+        return self
+
+    def pause(self) -> None:
+        """Stand still at the next block boundary; returns when it does."""
+        self._host.pause(self)
+
+    def resume(self) -> None:
+        self._host.resume(self)
+
+    def stop(self, grace: float | str | None = None, wait: bool = True) -> int | None:
+        """Ask it to end, and end it when it has not after `grace` (default: its option). Returns the exit status."""
+        self._host.stop(self, None if grace is None else parse_duration(grace, "grace"), wait)
+        return self.exit_status
+
+    def kill(self, reason: str = "killed by the operator") -> None:
+        """End it at once."""
+        self._host.kill(self, reason, 137)
+
+    def wait(self, timeout: float | str | None = None) -> int:
+        """Until it has ended; returns its exit status. Raises GuestTimeout after `timeout` seconds."""
+        limit = None if timeout is None else parse_duration(timeout, "timeout")
+        if not self._host.wait_for(self, lambda: self.over, limit):
+            raise GuestTimeout(f"{self.name} has not ended within {timeout} s")
+        return self.exit_status if self.exit_status is not None else 0
+
+    def remove(self, force: bool = False) -> None:
+        """Forget it and free everything it holds. It must have ended, unless `force`."""
+        self._host.remove(self, force)
+
+    def rename(self, name: str) -> None:
+        self._host.rename(self, name)
+
+    def set(self, **limits: Any) -> None:
+        """Change limits while it runs: `vm.set(weight=3, cpus=0.5, memory="64M")`; all or none of them."""
+        from sandbox.vm.configuration import change
+
+        config = self.config
+        for limit, value in limits.items():
+            config = change(config, limit, value)
+        for limit, value in limits.items():
+            self._host.change_limit(self, limit, value)
+
+    # Looking inside
+
+    def tasks(self) -> list[TaskView]:
+        with self._borrow() as machine:
+            return task_views(machine)
+
+    def disassemble(self, address: int | None = None, count: int = 8) -> list[Instruction]:
+        """`count` instructions from `address`; without it, from where the VM stands."""
+        with self._borrow() as machine:
+            return code_at(machine, address, count)
+
+    def on_syscall(self, name: str, callback: SyscallCallback) -> Callable[[], None]:
+        """Call `callback(call)` before every system call of that name: None lets it happen, a number is its result
+        instead (negative: an errno). The function returned ends that."""
+        if not callable(callback):
+            raise ConfigurationError("on_syscall wants a function that takes the call")
+
+        def observer(task: Any, called: str, arguments: tuple[int, ...]) -> int | None:
+            return callback(Syscall(called, arguments, task.tid))
+
+        entry = (name, observer)
+        with self._host.enter():
+            self.observers.append(entry)
+            ends = [self._observe(self._attached, entry)]
+
+        def forget() -> None:
+            with self._host.enter():
+                if entry in self.observers:
+                    self.observers.remove(entry)
+                for end in ends:
+                    end()
+
+        return forget
+
+    def trace(self, write: Callable[[str], None] | None) -> None:
+        """Call `write` with a line for every system call, in the style of strace; None ends that."""
+        with self._host.enter():
+            self._tracer = write
+            if self._attached is not None:
+                self._attached.trace = write  # type: ignore[attr-defined]  # a board ignores it
+
+    def attach(self, machine: Machine | None) -> None:
+        """The host has built a machine (or freed it): instrumentation follows."""
+        self._attached = machine
+        if machine is not None and self._tracer is not None:
+            machine.trace = self._tracer  # type: ignore[attr-defined]  # a board ignores it
+        for entry in self.observers:
+            self._observe(machine, entry)
+
+    def _observe(self, machine: Machine | None, entry: tuple[str, Any]) -> Callable[[], None]:
+        install = getattr(machine, "on_syscall", None)
+        if install is None:
+            return lambda: None
+        name, observer = entry
+        end: Callable[[], None] = install(name, observer)
+        return end
+
+    def _borrow(self) -> AbstractContextManager[Machine]:
+        return self._host.inspect(self)
+
+    def __repr__(self) -> str:
+        return f"<VM {self.name} ({self.isa_name or '?'}): {self.state}>"

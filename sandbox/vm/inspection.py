@@ -1,0 +1,149 @@
+"""Registers, memory, tasks and code of a VM that stands still (paused, or inside a callback).
+
+Each object here borrows the machine through `Host.inspect` for the length of one call; that refuses when guest
+code may be running. A VM has one address space and one set of registers per task; without a number the first task
+that lives is meant, inside a callback the one that called. Addresses are ints, contents bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.abi.errno import Errno
+from sandbox.disassembler import Instruction, disassemble
+from sandbox.errors import ConfigurationError, StateError
+from sandbox.machine import Machine
+from sandbox.memory import Region
+
+Borrow = Callable[[], AbstractContextManager[Machine]]
+
+LONGEST_INSTRUCTION = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    tid: int
+    tgid: int
+    parent: int
+    name: bytes
+    state: str
+    pc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Syscall:
+    """A call that is about to be made, as `on_syscall` shows it."""
+
+    name: str
+    arguments: tuple[int, ...]
+    tid: int
+
+
+class Registers:
+    """`vm.registers["x0"]`, `vm.registers["pc"] = 0x1000`, `vm.registers.of(12)["sp"]`."""
+
+    def __init__(self, borrow: Borrow, tid: int | None = None) -> None:
+        self._borrow = borrow
+        self._tid = tid
+
+    def of(self, tid: int) -> Registers:
+        return Registers(self._borrow, tid)
+
+    def __getitem__(self, name: str) -> int:
+        with self._borrow() as machine:
+            self._check(machine, name)
+            return int(task_of(machine, self._tid).context[name])
+
+    def __setitem__(self, name: str, value: int) -> None:
+        with self._borrow() as machine:
+            self._check(machine, name)
+            task_of(machine, self._tid).context[name] = value & ((1 << machine.isa.bits) - 1)
+
+    def __iter__(self) -> Iterator[str]:
+        with self._borrow() as machine:
+            return iter(machine.isa.registers)
+
+    def as_dict(self) -> dict[str, int]:
+        with self._borrow() as machine:
+            context = task_of(machine, self._tid).context
+            return {name: context[name] for name in machine.isa.registers}
+
+    @staticmethod
+    def _check(machine: Machine, name: str) -> None:
+        if name not in (*machine.isa.registers, "pc", "sp", "tp"):
+            raise ConfigurationError(f"{machine.isa.name} has no register {name!r}: {', '.join(machine.isa.registers)}")
+
+
+class Memory:
+    """Debugger access: protections do not matter, what is not mapped does."""
+
+    def __init__(self, borrow: Borrow, tid: int | None = None) -> None:
+        self._borrow = borrow
+        self._tid = tid
+
+    def of(self, tid: int) -> Memory:
+        return Memory(self._borrow, tid)
+
+    def read(self, address: int, length: int) -> bytes:
+        with self._borrow() as machine:
+            try:
+                return bytes(task_of(machine, self._tid).space.read(address, length))
+            except Errno:
+                raise ConfigurationError(f"there is no memory at {address:#x} (+{length})") from None
+
+    def write(self, address: int, data: bytes) -> None:
+        with self._borrow() as machine:
+            try:
+                task_of(machine, self._tid).space.write(address, data)
+            except Errno:
+                raise ConfigurationError(f"there is no memory at {address:#x} (+{len(data)})") from None
+
+    def regions(self) -> list[Region]:
+        with self._borrow() as machine:
+            return list(task_of(machine, self._tid).space.regions())
+
+
+def task_of(machine: Machine, tid: int | None = None) -> Any:
+    """What has `context` and `space`: a Linux machine's task; a board is its own."""
+    tasks = getattr(machine, "tasks", None)
+    if tasks is None:
+        return machine
+    if tid is None:
+        current = getattr(machine, "current", None)
+        if current is not None:
+            return current
+        if tasks:
+            return tasks[min(tasks)]
+        raise StateError("no task of the VM lives")
+    if tid not in tasks:
+        raise ConfigurationError(f"the VM has no task {tid}")
+    return tasks[tid]
+
+
+def task_views(machine: Machine) -> list[TaskView]:
+    views = []
+    for tid, task in sorted(getattr(machine, "tasks", {}).items()):
+        parent = task.process.parent
+        views.append(
+            TaskView(tid, task.tgid, parent.pid if parent is not None else 0, task.name, task.state, task.context.pc)
+        )
+    return views
+
+
+def code_at(machine: Machine, address: int | None, count: int, tid: int | None = None) -> list[Instruction]:
+    """`count` instructions from `address` (None: the pc), fewer where memory ends."""
+    task = task_of(machine, tid)
+    start = task.context.pc if address is None else address
+    wanted = max(0, count) * LONGEST_INSTRUCTION
+    code = b""
+    while len(code) < wanted:
+        piece = min(wanted - len(code), 4096 - (start + len(code)) % 4096)
+        try:
+            code += task.space.read(start + len(code), piece)
+        except Errno:
+            break
+    thumb = machine.isa.name == "arm" and bool(task.context["cpsr"] & 0x20)
+    return list(disassemble(machine.isa.name, code, start, count, thumb=thumb)) if code and count > 0 else []
