@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 ENTRIES = 3
 CODE_PAGE = GDT_ADDRESS  # the rest of the page holds the signal trampolines
 _READ_EXECUTE = 5
+_LOADER = GDT_ADDRESS + 0x900
+_LOADER_CODE = bytes.fromhex("8e2c24 8d642404 c3")  # mov gs, [esp]; lea esp, [esp+4]; ret
 
 
 def install(space: AddressSpace) -> None:
     """Map the table into a new address space."""
     space.map(GDT_ADDRESS, 4096, _READ_EXECUTE, fixed=True, replace=False, kernel=True, name=b"[gdt]")
     space.write(GDT_ADDRESS, GDT)
+    space.write(_LOADER, _LOADER_CODE)
 
 
 def first_entry() -> int:
@@ -56,6 +59,19 @@ def fields(data: bytes) -> tuple[int, int, int]:
 
 
 def show(task: Task) -> None:
-    """Write the task's entries into its address space's table."""
+    """Write the task's entries into its address space's table, unless they are there already."""
     for number, data in task.tls_entries.items():
-        task.space.write(GDT_ADDRESS + 8 * number, data)
+        address = GDT_ADDRESS + 8 * number
+        if task.space.read(address, 8) != data:
+            task.space.write(address, data)
+
+
+def start_with_segment(task: Task, number: int) -> None:
+    """Let a new thread load GS from its own descriptor before anything else: the hidden base of a segment register
+    cannot be written from outside. Its stack holds selector and address for the few instructions that do it.
+    Raises Errno(EFAULT)."""
+    context = task.context
+    sp = context.sp - 8
+    task.space.copy_out(sp, struct.pack("<II", number * 8 + 3, context.pc))
+    context.sp = sp
+    context.pc = _LOADER

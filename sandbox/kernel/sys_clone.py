@@ -40,6 +40,7 @@ from sandbox.abi.flags import (
 from sandbox.abi.signals import SIGCHLD
 from sandbox.abi.structs import USER_DESC
 from sandbox.errors import OutOfMemory
+from sandbox.kernel import descriptors
 from sandbox.kernel.process import Process
 from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.signals import AlternateStack
@@ -184,8 +185,7 @@ def _set_thread_pointer(child: Task, context: Context, tls: int) -> None:
     number, base, limit, bits = USER_DESC.unpack(child.space.copy_in(tls, USER_DESC.size))
     if number == 0xFFFFFFFF:
         raise Errno(EINVAL)
-    set_tls(child, number, base, limit, bits)
-    context["tp"] = base
+    descriptors.start_with_segment(child, set_tls(child, number, base, limit, bits))
 
 
 def _abandon(task: Task, child: Task) -> None:
