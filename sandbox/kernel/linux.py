@@ -75,6 +75,7 @@ class LinuxMachine:
         self.pool = pool
         self.account = account
         self.mounts = mounts
+        self.owns_mounts = True  # False: they outlive this machine, and somebody else closes them
         self.clock = clock
         self.entropy = entropy
         self.hostname = hostname
@@ -411,7 +412,8 @@ class LinuxMachine:
         self._doomed = None
         self._die("the machine was released", 137)
         self.nameless.close()
-        self.mounts.close()
+        if self.owns_mounts:
+            self.mounts.close()
 
     # -- what happened ----------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from sandbox.vfs.walk import walk
 if TYPE_CHECKING:
     from sandbox.kernel.linux import LinuxMachine
     from sandbox.memory import AddressSpace
+    from sandbox.vfs.mount import Mounts
     from sandbox.vfs.node import OpenFile
 
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -52,7 +53,7 @@ def boot(
     wanted = program if program is not None else (argv[0] if argv else b"")
     variables = [name + b"=" + value for name, value in environment.items()]
     try:
-        path = find_program(kernel, fs, credentials, wanted, environment.get(b"PATH", DEFAULT_PATH))
+        path = find_program(kernel.mounts, fs, credentials, wanted, environment.get(b"PATH", DEFAULT_PATH))
         space, loaded = load_program(
             kernel, fs, credentials, (limits.soft(RLIMIT_STACK), limits.soft(RLIMIT_DATA)), None, path, argv, variables
         )
@@ -80,7 +81,7 @@ def boot(
     return task
 
 
-def find_program(kernel: LinuxMachine, fs: FsContext, credentials: Credentials, name: bytes, search: bytes) -> bytes:
+def find_program(mounts: Mounts, fs: FsContext, credentials: Credentials, name: bytes, search: bytes) -> bytes:
     """A name without a slash is looked for in the directories of `search`, as execvp does. Raises Errno(ENOENT)."""
     if b"/" in name:
         return name
@@ -89,7 +90,7 @@ def find_program(kernel: LinuxMachine, fs: FsContext, credentials: Credentials, 
     for directory in search.split(b":"):
         path = (directory or b".") + b"/" + name
         try:
-            place = walk(kernel.mounts, fs.root, fs.cwd, path, credentials)
+            place = walk(mounts, fs.root, fs.cwd, path, credentials)
         except Errno as error:
             if error.number not in (ENOENT, ENOTDIR):
                 raise
