@@ -9,7 +9,7 @@ from sandbox.engine.isa.description import Isa
 from sandbox.engine.isa.x86_64 import X86_TRAPS, x87_and_sse
 
 _NAMES = tuple(
-    "eax ebx ecx edx esi edi ebp esp eip eflags cs ss ds es fs gs fs_base gs_base".split()  # noqa: SIM905
+    "eax ebx ecx edx esi edi ebp esp eip eflags cs ss ds es fs gs fs_base gs_base".split()
 )
 
 ISA = Isa(

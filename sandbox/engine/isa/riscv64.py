@@ -8,7 +8,7 @@ from unicorn import riscv_const as riscv
 from sandbox.engine.isa.description import Isa, Trap
 
 _ABI = tuple(
-    "zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6".split()  # noqa: SIM905
+    "zero ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6".split()
 )
 _NUMBERS = {name: getattr(riscv, f"UC_RISCV_REG_X{n}") for n, name in enumerate(_ABI)}
 _NUMBERS["pc"] = riscv.UC_RISCV_REG_PC

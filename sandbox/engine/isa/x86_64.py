@@ -8,7 +8,7 @@ from unicorn import x86_const as x86
 from sandbox.engine.isa.description import Isa, Trap
 
 _NAMES = tuple(
-    "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags fs_base gs_base cs ss ds es fs gs".split()  # noqa: SIM905
+    "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags fs_base gs_base cs ss ds es fs gs".split()
 )
 
 X86_TRAPS = {
