@@ -141,6 +141,8 @@ class Supervisor:
         machine = tenant.machine
         if machine is None:
             return
+        if tenant.glances.waiting:
+            tenant.glances.serve(machine)
         if tenant.doom is None and machine.exit_status is None:
             self._check_limits(tenant, machine)
         doom, tenant.doom = tenant.doom, None

@@ -8,6 +8,7 @@ from typing import Any
 from sandbox.clock import Clock
 from sandbox.events import Recorder
 from sandbox.hypervisor.builder import Ground
+from sandbox.hypervisor.gauges import Glances
 from sandbox.machine import Machine
 from sandbox.scheduler import Share, Tenancy
 from sandbox.vm import VM
@@ -26,6 +27,7 @@ class Tenant:
     # wanted, and done when its turn ends
     doom: tuple[str, int, str] | None = None  # reason, status, and the lifecycle's action
     pause_wanted: bool = False
+    glances: Glances = field(default_factory=Glances)
 
     # how it is ending
     ended_by_us: bool = False  # the operator or a limit, not itself

@@ -7,11 +7,13 @@ are exact, and the CPU time of this thread, the kernel's work in Python included
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from sandbox.clock import VirtualClock
+from sandbox.hypervisor.gauges import Tape
 from sandbox.hypervisor.tenant import Tenant
 from sandbox.machine import Activity
 from sandbox.scheduler import After, Leases, Share, Turn
@@ -31,6 +33,7 @@ class Turns:
         self._leases = leases
         self._clock = clock
         self._exact = exact
+        self.tape: Tape | None = None  # while somebody watches who runs when
 
     def serve(self, share: Share) -> Turn:
         """See `sandbox.scheduler.turn`. Raises only for defects of ours."""
@@ -44,12 +47,15 @@ class Turns:
         try:
             engine = slot.engine
             misses = getattr(engine, "tlb_misses", 0)
+            begun = self._now() if self.tape is not None else 0
             before = clock()
             outcome = machine.run(engine, share.budget)
             cpu = clock() - before
             if self._clock is not None:  # virtual time moves with the work, whatever the machine does with its clock
                 cpu = max(cpu, outcome.used)
             tenant.misses += getattr(engine, "tlb_misses", 0) - misses
+            if self.tape is not None:
+                self.tape.note(tenant.vm.identity, _lane(), begun, max(self._now(), begun + cpu))
             sound = True
         finally:
             self._leases.give_back(slot, broken=not sound)
@@ -63,6 +69,9 @@ class Turns:
         used = (outcome.used or outcome.work) if self._exact else cpu
         return Turn(used, cpu, AFTER[outcome.activity], outcome.deadline)
 
+    def _now(self) -> int:
+        return time.monotonic_ns() if self._clock is None else self._clock.monotonic()
+
     def _begin(self, tenant: Tenant) -> Clocked:
         """How to read the CPU time of this turn."""
         if self._clock is None:
@@ -72,3 +81,9 @@ class Turns:
         own.advance(max(0, self._clock.monotonic() - own.monotonic()))
         tenant.recorder.hold()
         return own.monotonic
+
+
+def _lane() -> int:
+    """Which host core's thread this is; what waits in virtual time is the first."""
+    number = threading.current_thread().name.rpartition("sandbox-core-")[2]
+    return int(number) if number.isdigit() else 0
