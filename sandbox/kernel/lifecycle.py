@@ -64,6 +64,7 @@ def end_task(task: Task, word: int) -> None:
         task.vfork_done.wake()
         task.vfork_done = None
     process.usage.add(task.usage)
+    process.last_uid, process.last_name = task.credentials.uid, task.name
     del process.threads[task.tid]
     kernel.tasks.pop(task.tid, None)
     if not process.threads:

@@ -107,12 +107,13 @@ class LinuxMachine:
         self._virtual = clock if deterministic and isinstance(clock, VirtualClock) else None
         self._ready: deque[Task] = deque()
         self._running = False
-        self._current: Task | None = None
+        self.current: Task | None = None  # whose turn it is
         self._slice_start = 0
         self._doomed: tuple[str, int] | None = None
         self._yielded = False
         self._released = False
         self.last_pid = 0
+        self.forks = 0  # tasks ever made
         self._space_users: dict[AddressSpace, int] = {}
 
     # -- running ----------------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ class LinuxMachine:
 
     def _run_task(self, engine: Engine, task: Task, budget: int) -> tuple[int, int]:
         """Run one task until it sleeps, ends or has used `budget`; return (budget used, code bytes done)."""
-        self._current = task
+        self.current = task
         self._slice_start = started = self.clock.monotonic()
         self.stats.switches += 1
         if task.tls_entries:
@@ -234,7 +235,7 @@ class LinuxMachine:
             if self._doomed is not None or self.exit_status is not None:
                 break
         self.settle_time(task)
-        self._current = None
+        self.current = None
         return budget - left, work
 
     # -- sleeping and waking ----------------------------------------------------------------------------
@@ -263,7 +264,7 @@ class LinuxMachine:
             task.state = "stopped"
             return
         task.state = "ready"
-        if task is not self._current:
+        if task is not self.current:
             self._enqueue(task)
         if not self._running and self.on_wake is not None:
             self.on_wake()
@@ -304,7 +305,7 @@ class LinuxMachine:
 
     def settle_time(self, task: Task) -> None:
         """Book the CPU time of the running slice to its task."""
-        if task is self._current:
+        if task is self.current:
             now = self.clock.monotonic()
             task.usage.user += now - self._slice_start
             self._slice_start = now
@@ -331,6 +332,7 @@ class LinuxMachine:
 
     def add_task(self, task: Task) -> None:
         """Put a new task on the machine; it runs when its turn comes."""
+        self.forks += 1
         self.tasks[task.tid] = task
         task.process.threads[task.tid] = task
         self._space_users[task.space] = self._space_users.get(task.space, 0) + 1

@@ -24,6 +24,7 @@ from sandbox.wait import WaitQueue
 if TYPE_CHECKING:
     from sandbox.kernel.linux import LinuxMachine
     from sandbox.kernel.task import Task
+    from sandbox.vfs.mount import Place
 
 
 class Cancellable(Protocol):
@@ -31,6 +32,7 @@ class Cancellable(Protocol):
 
 
 UNLIMITED = flags.RLIM_INFINITY
+RESOURCES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ class Process:
         self.timers: dict[int, Cancellable] = {}  # timer_create, by number
         self.dumpable = 1
         self.last_uid = 0
+        self.last_name = b""  # of the last thread to end
+        self.executable_place: Place | None = parent.executable_place if parent is not None else None
         self.death_signal = 0  # PR_SET_PDEATHSIG
         self.keep_capabilities = False
         self.no_new_privileges = False
@@ -144,7 +148,7 @@ class Process:
         """What a forked process has from the one that forked it (which need not be its parent)."""
         self.limits = old.limits.copy()
         self.executable, self.arguments, self.environment = old.executable, old.arguments, old.environment
-        self.auxiliary = old.auxiliary
+        self.auxiliary, self.executable_place = old.auxiliary, old.executable_place
         self.group, self.session, self.terminal = old.group, old.session, old.terminal
         self.nice, self.personality = old.nice, old.personality
         self.dumpable, self.no_new_privileges = old.dumpable, old.no_new_privileges
@@ -161,10 +165,9 @@ class Process:
 
     @property
     def uid(self) -> int:
-        """The real user id of the process, kept when its last thread has gone."""
+        """The real user id; a zombie keeps the last one."""
         for task in self.threads.values():
-            self.last_uid = task.credentials.uid
-            break
+            return task.credentials.uid
         return self.last_uid
 
     def cancel_timers(self) -> None:

@@ -15,6 +15,7 @@ from sandbox.kernel.frames import trampoline
 from sandbox.kernel.process import Limits, Process
 from sandbox.kernel.program import load_program
 from sandbox.kernel.task import Credentials, FsContext, Task
+from sandbox.kernel.views import executable_place
 from sandbox.loader import LoadedProgram, for_operator
 from sandbox.vfs.walk import walk
 
@@ -116,6 +117,7 @@ def enter_program(task: Task, loaded: LoadedProgram) -> None:
     context.sp = loaded.sp
     process, stack = task.process, loaded.stack
     process.executable = loaded.path
+    process.executable_place = executable_place(task, loaded.path)
     process.arguments = (stack.argument_start, stack.argument_end)
     process.environment = (stack.environment_start, stack.environment_end)
     process.auxiliary = stack.auxiliary

@@ -131,7 +131,7 @@ def _replace(task: Task, space: AddressSpace, loaded: LoadedProgram, path: bytes
     enter_program(task, loaded)
     task.name = path.rsplit(b"/", 1)[-1][:15]
     if loaded.path == path:
-        process.executable = place.path()
+        process.executable, process.executable_place = place.path(), place
     if task.vfork_done is not None:
         task.vfork_done.wake()
         task.vfork_done = None

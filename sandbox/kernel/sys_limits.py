@@ -8,13 +8,12 @@ from sandbox.abi import flags
 from sandbox.abi.errno import EINVAL, EPERM, ESRCH, Errno
 from sandbox.abi.flags import RLIM_INFINITY, RLIMIT_DATA, RLIMIT_NOFILE, RLIMIT_STACK
 from sandbox.abi.structs import BITS, RLIMIT, pack_rusage
-from sandbox.kernel.process import Process, Usage
+from sandbox.kernel.process import RESOURCES, Process, Usage
 from sandbox.kernel.row import FULL, PARTIAL, Row
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
 
-RESOURCES = 16
 CAP_SYS_RESOURCE = 24
 _INFINITY_32 = 0xFFFFFFFF
 _OLD_INFINITY_32 = 0x7FFFFFFF

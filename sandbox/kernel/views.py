@@ -1,0 +1,313 @@
+"""What /proc shows of the kernel: its state in the terms of `sandbox.vfs.proc_views`. Nothing here changes anything,
+but for the name of a task and the host name, which may be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from sandbox.abi.errno import EACCES, Errno
+from sandbox.kernel.process import RESOURCES, Process
+from sandbox.kernel.sys_system import MACHINES, RELEASE, VERSION
+from sandbox.vfs.proc_views import (
+    CapabilityFigures,
+    MemoryFigures,
+    ProcessView,
+    SignalFigures,
+    TimeFigures,
+)
+from sandbox.vfs.walk import walk
+
+if TYPE_CHECKING:
+    from sandbox.kernel.linux import LinuxMachine
+    from sandbox.kernel.task import Task
+    from sandbox.memory import Region
+    from sandbox.vfs.mount import Mounts, Place
+    from sandbox.vfs.node import OpenFile
+
+_NOBODY = (0, 0, 0, 0)
+_MOST_MEMORY = 1 << 20  # bytes of a command line or an environment that are shown
+
+
+class TaskView:
+    """A process, or one thread of it; a zombie has no task any more."""
+
+    def __init__(self, process: Process, task: Task | None) -> None:
+        self._process = process
+        self._task = task
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def tid(self) -> int:
+        return self._task.tid if self._task is not None else self._process.pid
+
+    @property
+    def parent(self) -> int:
+        return self._process.parent.pid if self._process.parent is not None else 0
+
+    @property
+    def group(self) -> int:
+        return self._process.group
+
+    @property
+    def session(self) -> int:
+        return self._process.session
+
+    @property
+    def terminal(self) -> int:
+        return int(getattr(self._process.terminal, "device", 0))
+
+    @property
+    def foreground(self) -> int:
+        """The foreground process group of the terminal, or -1."""
+        return int(getattr(self._process.terminal, "foreground", -1))
+
+    @property
+    def name(self) -> bytes:
+        return self._task.name if self._task is not None else self._process.last_name
+
+    def rename(self, name: bytes) -> None:
+        task = self._task
+        current = self._process.kernel.current
+        if task is None or current is None or current.process is not self._process:
+            raise Errno(EACCES)
+        task.name = name.split(b"\0")[0].rstrip(b"\n")[:15]
+
+    @property
+    def state(self) -> str:
+        task = self._task
+        if task is None:
+            return "Z"
+        if self._process.stop_signal:
+            return "T"
+        if task.state == "waiting":
+            return "S" if task.interruptible else "D"
+        return "R"
+
+    @property
+    def threads(self) -> Sequence[int]:
+        return sorted(self._process.threads)
+
+    @property
+    def uids(self) -> tuple[int, int, int, int]:
+        if self._task is None:
+            return _NOBODY
+        c = self._task.credentials
+        return c.uid, c.euid, c.suid, c.fsuid
+
+    @property
+    def gids(self) -> tuple[int, int, int, int]:
+        if self._task is None:
+            return _NOBODY
+        c = self._task.credentials
+        return c.gid, c.egid, c.sgid, c.fsgid
+
+    @property
+    def groups(self) -> Sequence[int]:
+        return self._task.credentials.groups if self._task is not None else ()
+
+    @property
+    def umask(self) -> int:
+        return self._task.fs.umask if self._task is not None else 0
+
+    @property
+    def nice(self) -> int:
+        return self._process.nice
+
+    @property
+    def times(self) -> TimeFigures:
+        process, kernel = self._process, self._process.kernel
+        user, system = process.usage.user, process.usage.system
+        for task in process.threads.values():
+            kernel.settle_time(task)
+            user += task.usage.user
+            system += task.usage.system
+        children = process.children_usage
+        return TimeFigures(process.started - kernel.boot_time, user, system, children.user, children.system)
+
+    @property
+    def faults(self) -> tuple[int, int]:
+        usages = [self._process.usage, *(task.usage for task in self._process.threads.values())]
+        return sum(usage.minor for usage in usages), sum(usage.major for usage in usages)
+
+    @property
+    def switches(self) -> tuple[int, int]:
+        usage = self._task.usage if self._task is not None else self._process.usage
+        return usage.voluntary, usage.involuntary
+
+    @property
+    def signals(self) -> SignalFigures:
+        process, task = self._process, self._task
+        ignored, caught = process.actions.masks()
+        if task is None:
+            return SignalFigures(0, process.pending.bits, 0, ignored, caught)
+        queued = len(task.signals.pending.queue) + len(process.pending.queue)
+        return SignalFigures(
+            task.signals.pending.bits, process.pending.bits, task.signals.mask, ignored, caught, queued
+        )
+
+    @property
+    def capabilities(self) -> CapabilityFigures:
+        if self._task is None:
+            return CapabilityFigures()
+        c = self._task.credentials
+        return CapabilityFigures(c.inheritable, c.permitted, c.effective, c.bounding, c.ambient)
+
+    @property
+    def limits(self) -> Sequence[tuple[int, int]]:
+        return [self._process.limits[resource] for resource in range(RESOURCES)]
+
+    @property
+    def resident(self) -> int:
+        return self._task.space.resident * 4096 if self._task is not None else 0
+
+    @property
+    def peak(self) -> int:
+        return max(self.resident, self._process.usage.peak * 4096)
+
+    def regions(self) -> Iterable[Region]:
+        return self._task.space.regions() if self._task is not None else ()
+
+    def _memory(self, part: tuple[int, int]) -> bytes:
+        start, end = part
+        if self._task is None or end <= start:
+            return b""
+        try:
+            return self._task.space.read(start, min(end - start, _MOST_MEMORY))
+        except Errno:
+            return b""
+
+    def command_line(self) -> bytes:
+        return self._memory(self._process.arguments)
+
+    def environment(self) -> bytes:
+        return self._memory(self._process.environment)
+
+    def auxiliary(self) -> bytes:
+        return self._process.auxiliary if self._task is not None else b""
+
+    def executable(self) -> Place | None:
+        return self._process.executable_place if self._task is not None else None
+
+    def cwd(self) -> Place | None:
+        return self._task.fs.cwd if self._task is not None else None
+
+    def root(self) -> Place | None:
+        return self._task.fs.root if self._task is not None else None
+
+    def files(self) -> Iterable[tuple[int, OpenFile, bool]]:
+        if self._task is None:
+            return ()
+        table = self._task.files
+        return [(fd, file, table.flags(fd)) for fd, file in table]
+
+
+class KernelView:
+    """The machine as a whole."""
+
+    def __init__(self, kernel: LinuxMachine) -> None:
+        self._kernel = kernel
+
+    @property
+    def isa(self) -> str:
+        return self._kernel.isa.name
+
+    @property
+    def cpus(self) -> int:
+        return 1
+
+    @property
+    def release(self) -> bytes:
+        return RELEASE
+
+    @property
+    def version(self) -> bytes:
+        return VERSION
+
+    @property
+    def machine(self) -> bytes:
+        return MACHINES[self._kernel.isa.name]
+
+    @property
+    def hostname(self) -> bytes:
+        return self._kernel.hostname
+
+    @hostname.setter
+    def hostname(self, name: bytes) -> None:
+        self._kernel.hostname = name
+
+    @property
+    def domain_name(self) -> bytes:
+        return self._kernel.domain_name
+
+    @domain_name.setter
+    def domain_name(self, name: bytes) -> None:
+        self._kernel.domain_name = name
+
+    @property
+    def mounts(self) -> Mounts:
+        return self._kernel.mounts
+
+    def current(self) -> tuple[int, int]:
+        task = self._kernel.current
+        return (task.process.pid, task.tid) if task is not None else (0, 0)
+
+    def pids(self) -> Iterable[int]:
+        return sorted(self._kernel.processes)
+
+    def process(self, pid: int, tid: int = 0) -> ProcessView | None:
+        process = self._kernel.processes.get(pid)
+        if process is None:
+            return None
+        if tid:
+            task = process.threads.get(tid)
+            return TaskView(process, task) if task is not None else None
+        task = process.leader or next(iter(process.threads.values()), None)
+        return TaskView(process, task)
+
+    def uptime(self) -> int:
+        return self._kernel.clock.monotonic() - self._kernel.boot_time
+
+    def boot_time(self) -> int:
+        clock = self._kernel.clock
+        return clock.realtime() - (clock.monotonic() - self._kernel.boot_time)
+
+    def memory(self) -> MemoryFigures:
+        account = self._kernel.account
+        return MemoryFigures(account.limit * 4096, max(0, account.limit - account.used) * 4096)
+
+    def load(self) -> tuple[float, float, float]:
+        return 0.0, 0.0, 0.0
+
+    def runnable(self) -> int:
+        return sum(task.state == "ready" for task in self._kernel.tasks.values())
+
+    def forks(self) -> int:
+        return self._kernel.forks
+
+    def switches(self) -> int:
+        return self._kernel.stats.switches
+
+    def last_pid(self) -> int:
+        return self._kernel.last_pid
+
+    def highest_pid(self) -> int:
+        return self._kernel.limits.highest_pid
+
+    def open_files(self) -> tuple[int, int]:
+        budget = self._kernel.file_budget
+        return budget.used, budget.limit
+
+    def random(self, count: int) -> bytes:
+        return self._kernel.entropy.bytes(count)
+
+
+def executable_place(task: Task, path: bytes) -> Place | None:
+    """Where the program that was loaded lies, for /proc/PID/exe."""
+    try:
+        return walk(task.kernel.mounts, task.fs.root, task.fs.cwd, path, task.credentials)
+    except Errno:
+        return None
