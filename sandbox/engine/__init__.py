@@ -7,6 +7,7 @@ isa/          one file per instruction set: registers, syscall convention, traps
 _engine.c     the inner loop (TLB fill, budget, syscall capture), loaded by native.py
 twin.py       the same in Python
 layout.py     the structures that all of them and sandbox.memory share
+probe.py      the exact address of a data fault
 library.py    Unicorn's functions;  privilege.py  how user mode is entered
 """
 
@@ -14,6 +15,7 @@ from sandbox.engine.context import Context
 from sandbox.engine.engine import Bus, Engine
 from sandbox.engine.isa import ISAS, Access, Isa, Trap, isa_named
 from sandbox.engine.native import accelerator, engine_kind
+from sandbox.engine.probe import fault_address
 from sandbox.engine.stop import Stop, StopReason
 
 __all__ = [
@@ -28,5 +30,6 @@ __all__ = [
     "Trap",
     "accelerator",
     "engine_kind",
+    "fault_address",
     "isa_named",
 ]

@@ -87,8 +87,10 @@ def add_hook(uc: int, kind: int, callback: int, data: int, *extra: int) -> int:
     return handle.value
 
 
-def open_unicorn(arch: int, mode: int, cpu_model: int | None, buffer: int) -> int:
-    """A new instance with a small translation buffer (bytes) and 4 KiB pages. Raises EngineError."""
+def open_plain(arch: int, mode: int, cpu_model: int | None, buffer: int) -> int:
+    """A new instance with a small translation buffer (bytes) and 4 KiB pages, whose addresses are physical.
+
+    Raises EngineError."""
     handle = c_void_p()
     check(uc_open(arch, mode, ctypes.byref(handle)), "a new instance")
     uc = int(handle.value or 0)
@@ -98,8 +100,18 @@ def open_unicorn(arch: int, mode: int, cpu_model: int | None, buffer: int) -> in
             control(uc, unicorn.UC_CTL_CPU_MODEL, cpu_model)
         if arch in (unicorn.UC_ARCH_ARM, unicorn.UC_ARCH_ARM64):
             control(uc, unicorn.UC_CTL_UC_PAGE_SIZE, 4096)
-        control(uc, unicorn.UC_CTL_TLB_TYPE, unicorn.UC_TLB_VIRTUAL)
         control(uc, unicorn.UC_CTL_UC_USE_EXITS, 1)
+    except EngineError:
+        uc_close(uc)
+        raise
+    return uc
+
+
+def open_unicorn(arch: int, mode: int, cpu_model: int | None, buffer: int) -> int:
+    """The same with a virtual TLB, for a fill hook to answer. Raises EngineError."""
+    uc = open_plain(arch, mode, cpu_model, buffer)
+    try:
+        control(uc, unicorn.UC_CTL_TLB_TYPE, unicorn.UC_TLB_VIRTUAL)
     except EngineError:
         uc_close(uc)
         raise

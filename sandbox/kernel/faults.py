@@ -1,13 +1,14 @@
 """What a task did that the CPU would not: page faults that cannot be resolved, and traps, as signals.
 
-Which signal and which si_code follows Linux (sigaction(2), `arch/*/mm/fault.c`, `arch/*/kernel/traps.c`). Only the
-page of a fault is known to the engine, so si_addr is exact for instruction fetches and page-exact for data.
+Which signal and which si_code follows Linux (sigaction(2), `arch/*/mm/fault.c`, `arch/*/kernel/traps.c`). The engine
+knows only the page of a fault; a fatal or signalled one is replayed to find the address (si_addr).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sandbox.abi.errno import Errno
 from sandbox.abi.signals import (
     BUS_ADRALN,
     BUS_ADRERR,
@@ -25,7 +26,7 @@ from sandbox.abi.signals import (
     TRAP_BRKPT,
     TRAP_TRACE,
 )
-from sandbox.engine import Access, Engine, Stop, StopReason, Trap
+from sandbox.engine import Access, Engine, Stop, StopReason, Trap, fault_address
 from sandbox.errors import OutOfMemory
 from sandbox.kernel.signals import SignalInfo, force
 
@@ -94,13 +95,15 @@ def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) ->
     if access is Access.FETCH:
         address = _fetch_address(engine, task, stop)
         access, fault = stop.access, space.fault if stop.reason is StopReason.FAULT else fault
+    else:
+        address = _data_address(task, stop)
     kernel.stats.faults[fault] += 1
     pc = task.context.pc
     number, code, why = {
         "bus": (SIGBUS, BUS_ADRERR, "beyond the end of the mapped file"),
         "accerr": (SIGSEGV, SEGV_ACCERR, "which its protection does not allow"),
     }.get(fault, (SIGSEGV, SEGV_MAPERR, "where nothing is mapped"))
-    reason = f"{_VERBS[access]} at {_place(address, access)}, {why} (pc {pc:#x})"
+    reason = f"{_VERBS[access]} at {address:#x}, {why} (pc {pc:#x})"
     bits = _error_code(access, fault)
     force(task, SignalInfo(number, code, address=address, trap=_PAGE_FAULT, error=bits, reason=reason))
 
@@ -110,8 +113,18 @@ def _error_code(access: Access, fault: str) -> int:
     return int(fault == "accerr") | (2 if access is Access.WRITE else 0) | 4 | (16 if access is Access.FETCH else 0)
 
 
-def _place(address: int, access: Access) -> str:
-    return f"{address:#x}" if access is Access.FETCH else f"page {address & ~4095:#x}"
+def _data_address(task: Task, stop: Stop) -> int:
+    """Where exactly the load or store went: the instruction is replayed on a scratch CPU."""
+    space, page = task.space, stop.address
+
+    def pages(address: int, access: Access) -> bytes | None:
+        try:
+            return space.read(address, 4096) if space.resolve(address, access) else None
+        except (Errno, OutOfMemory):
+            return None
+
+    found = fault_address(task.context, pages)
+    return found[0] if found is not None and found[0] & -4096 == page else page
 
 
 def _fetch_address(engine: Engine, task: Task, stop: Stop) -> int:
