@@ -9,8 +9,8 @@
 
 `test_guest` runs a case on every ISA that has the calls. `test_host` runs it on the host's own kernel, so that what it
 expects is what Linux does (`host=False` for what needs a second process or is ours alone; `root=True` when an ordinary
-user may not). `test_proof` replaces each proven call by one that does nothing and returns 0: the case must notice, which
-is what entitles the call's row to `FULL`.
+user may not). `test_proof` replaces each proven call by one that does nothing and returns 0: the case must notice,
+which is what entitles the call's row to `FULL`.
 """
 
 from __future__ import annotations

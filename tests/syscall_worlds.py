@@ -230,7 +230,9 @@ class GuestWorld(World):
         """A task of another process of the same machine, with copies of the descriptors (fork)."""
         mine = self.task
         process = Process(self.machine, max(self.machine.processes) + 1, mine.process)
-        task = _task(self.machine, process, mine.files.share() if share_files else mine.files.duplicate(), mine.fs.copy())
+        task = _task(
+            self.machine, process, mine.files.share() if share_files else mine.files.duplicate(), mine.fs.copy()
+        )
         return GuestWorld(self.isa, self.machine, task)
 
     @property

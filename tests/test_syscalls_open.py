@@ -135,7 +135,13 @@ def what_may_be_opened_how(w: World) -> None:
     ]
     for path, flags, expected in table:
         assert w.open(path, flags) == expected, (path, flags)
-    for path, flags in [(b"d", O_RDONLY), (b"d/", O_RDONLY), (b"l", O_RDWR), (b"l", O_PATH | O_NOFOLLOW), (b".", O_PATH)]:
+    for path, flags in [
+        (b"d", O_RDONLY),
+        (b"d/", O_RDONLY),
+        (b"l", O_RDWR),
+        (b"l", O_PATH | O_NOFOLLOW),
+        (b".", O_PATH),
+    ]:
         fd = w.open(path, flags)
         assert fd == 3, (path, flags)
         assert w.call("close", fd) == 0

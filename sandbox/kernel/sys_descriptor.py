@@ -110,7 +110,6 @@ def fcntl(task: Task, fd: int, command: int, argument: int) -> int:
 def fcntl32(task: Task, fd: int, command: int, argument: int) -> int:
     """The old fcntl of 32-bit ISAs: without the 64-bit locks."""
     if command in (F.F_GETLK64, F.F_SETLK64, F.F_SETLKW64, *_OFD_LOCKS):
-        task.files.get(fd)
         raise Errno(EINVAL)
     return fcntl(task, fd, command, argument)
 

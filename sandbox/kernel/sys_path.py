@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EINVAL, ENOENT, Errno
-from sandbox.abi.flags import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW
+from sandbox.abi.flags import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, S_IFBLK, S_IFCHR, S_IFMT
 from sandbox.kernel.lookup import find, namespace, start_of
 from sandbox.kernel.row import FULL, Row
 
@@ -98,6 +98,8 @@ def mknod(task: Task, path: bytes, mode: int, device: int) -> int:
 
 def mknodat(task: Task, dirfd: int, path: bytes, mode: int, device: int) -> int:
     """The 32-bit device number of the call and st_rdev are encoded alike (`new_encode_dev`)."""
+    if mode & S_IFMT not in (S_IFCHR, S_IFBLK):
+        device = 0
     namespace(task).mknod(start_of(task, dirfd, path), path, mode & 0xFFFF & ~task.fs.umask, device)
     return 0
 

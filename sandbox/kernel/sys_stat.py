@@ -5,6 +5,7 @@ Source: stat(2), statx(2), statfs(2); fs/stat.c, fs/statfs.c.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EINVAL, Errno
@@ -97,25 +98,21 @@ def statx(task: Task, dirfd: int, path: bytes, flags: int, mask: int, buffer: in
 
 
 def statfs(task: Task, path: bytes, buffer: int) -> int:
-    task.space.copy_out(buffer, pack_statfs(task.isa, _statfs(find(task, AT_FDCWD, path))))
-    return 0
+    return _store(task, find(task, AT_FDCWD, path), buffer)
 
 
 def fstatfs(task: Task, fd: int, buffer: int) -> int:
-    task.space.copy_out(buffer, pack_statfs(task.isa, _statfs(place_of(task.files.get(fd)))))
-    return 0
+    return _store(task, place_of(task.files.get(fd)), buffer)
 
 
 def statfs64(task: Task, path: bytes, size: int, buffer: int) -> int:
     _check_size(task, size)
-    task.space.copy_out(buffer, pack_statfs64(_statfs(find(task, AT_FDCWD, path))))
-    return 0
+    return _store64(task, find(task, AT_FDCWD, path), buffer)
 
 
 def fstatfs64(task: Task, fd: int, size: int, buffer: int) -> int:
     _check_size(task, size)
-    task.space.copy_out(buffer, pack_statfs64(_statfs(place_of(task.files.get(fd)))))
-    return 0
+    return _store64(task, place_of(task.files.get(fd)), buffer)
 
 
 def _check_size(task: Task, size: int) -> None:
@@ -123,24 +120,20 @@ def _check_size(task: Task, size: int) -> None:
         raise Errno(EINVAL)
 
 
-class _StatFs:
-    """A filesystem's answer with what only the mount knows."""
-
-    def __init__(self, answer: StatFs, place: Place) -> None:
-        self.type = answer.kind
-        self.bsize = answer.bsize
-        self.blocks = answer.blocks
-        self.bfree = answer.bfree
-        self.bavail = answer.bavail
-        self.files = answer.files
-        self.ffree = answer.ffree
-        self.fsid = place.mount.filesystem.device
-        self.namelen = answer.namelen
-        self.flags = answer.flags | ST_VALID | (ST_RDONLY if place.mount.refuses_writes else 0)
+def _store(task: Task, place: Place, buffer: int) -> int:
+    task.space.copy_out(buffer, pack_statfs(task.isa, _statfs(place), place.mount.filesystem.device))
+    return 0
 
 
-def _statfs(place: Place) -> _StatFs:
-    return _StatFs(place.mount.filesystem.statfs(), place)
+def _store64(task: Task, place: Place, buffer: int) -> int:
+    task.space.copy_out(buffer, pack_statfs64(_statfs(place), place.mount.filesystem.device))
+    return 0
+
+
+def _statfs(place: Place) -> StatFs:
+    """The filesystem's answer with what only the mount knows."""
+    answer = place.mount.filesystem.statfs()
+    return replace(answer, flags=answer.flags | ST_VALID | (ST_RDONLY if place.mount.refuses_writes else 0))
 
 
 _AT = "dirfd:dirfd path:path buffer:out flags:flags:at"
