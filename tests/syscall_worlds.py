@@ -117,7 +117,7 @@ class World:
         return b"".join((value & mask).to_bytes(self.word, "little") for value in values)
 
 
-def statx_fields(data: bytes) -> dict[str, int]:
+def statx_fields(data: bytearray) -> dict[str, int]:
     names = "mask blksize attributes nlink uid gid mode ino size blocks attributes_mask".split()
     result = dict(zip(names, struct.unpack_from("<IIQIIIHxxQQQQ", data), strict=True))
     for name, offset in (("atime", 64), ("btime", 80), ("ctime", 96), ("mtime", 112)):
@@ -350,8 +350,8 @@ def on_host(case: Callable[[HostWorld], None]) -> str:
             case(HostWorld())
             status = 0
         except BaseException:
-            text = traceback.format_exc().encode()[-60000:]
-            report[: len(text)] = text
+            lines = traceback.format_exc().encode()[-60000:]
+            report[: len(lines)] = lines
         finally:
             os._exit(status)
     _, status = os.waitpid(child, 0)

@@ -57,7 +57,7 @@ class FileLocks:
     def set(self, owner: object, pid: int, start: int, end: int, exclusive: bool) -> None:
         """Lock a range that nobody else stands in the way of; it replaces what the owner held there."""
         low, high = start, end
-        kept = []
+        kept: list[RangeLock] = []
         for lock in self.ranges:
             if lock.owner is owner and lock.exclusive == exclusive and lock.start <= end and lock.end >= start:
                 low, high = min(low, lock.start), max(high, lock.end)  # touching ranges of a kind become one
@@ -67,7 +67,7 @@ class FileLocks:
         self._replace(kept, wakes=not exclusive)
 
     def clear(self, owner: object, start: int, end: int) -> None:
-        kept = []
+        kept: list[RangeLock] = []
         for lock in self.ranges:
             kept.extend(_without(lock, start, end) if lock.owner is owner else (lock,))
         self._replace(kept, wakes=True)
