@@ -37,6 +37,7 @@ enum { PRESENT = 1, READ = 2, WRITE = 4, EXECUTE = 8, COPY = 16, ZERO = 32, CLEA
    seen its present generation; another one that fills it takes it away by a new generation. */
 enum { IDLE = 0, WRITABLE = 1, EXECUTABLE = 2, MIXED = 3 };
 enum { FLIPS_UNTIL_MIXED = 4 };
+enum { CHUNK = 1 << 16 }; /* code bytes between looks at the clock, when the budget is time */
 /* Why a run stopped. */
 enum { STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR, STOP_FLIP };
 enum { OOM_NONE, OOM_VM, OOM_POOL };
@@ -115,7 +116,7 @@ struct engine {
     struct table *table;
     struct context *live;
     int64_t left;
-    uint64_t skip, exact, privileged, thumb, sysret;
+    uint64_t skip, exact, preemptible, privileged, thumb, sysret;
     uint64_t loaded_identity, loaded_epoch, loaded_code_epoch;
     uint64_t fills, fills_since_flush, flushes;
     uint64_t scratch, scratch_on; /* identity fill for set-up and for dropping translations */
@@ -126,7 +127,8 @@ struct engine {
     int64_t argument_registers[6];
     int64_t sysret_registers[2];
     uint64_t word_mask;
-    int64_t deadline; /* free-running: CLOCK_MONOTONIC ns */
+    int64_t deadline; /* CLOCK_MONOTONIC ns when the budget is time, else 0 */
+    int64_t granted;  /* code bytes allowed so far in this run */
     uint64_t interrupted, faults_resolved;
     uint64_t scratch_address;
     uint64_t scan;       /* x86: bits of the mode whose killers are looked for, 0: no need */
@@ -427,7 +429,7 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
         return fault(e, address, need, OOM_NONE);
     e->fills++;
     e->fills_since_flush++;
-    if (!e->exact && !(e->fills & 15) && now() >= e->deadline) {
+    if (!e->preemptible && !(e->fills & 15) && now() >= e->deadline) {
         e->reason = STOP_BUDGET; /* like a fault that is retried: precise */
         return false;
     }
@@ -586,9 +588,13 @@ static void on_block(void *uc, uint64_t address, uint32_t size, void *data)
         return;
     }
     if (e->left <= 0) {
-        e->reason = STOP_BUDGET;
-        e->call->emu_stop(uc);
-        return;
+        if (!e->deadline || now() >= e->deadline) {
+            e->reason = STOP_BUDGET;
+            e->call->emu_stop(uc);
+            return;
+        }
+        e->left += CHUNK;
+        e->granted += CHUNK;
     }
     e->left -= size ? size : 1;
 }
@@ -806,9 +812,8 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
     e->skip = c->resume == pc;
     c->resume = ~(uint64_t)0;
     e->interrupted = 0;
-    e->left = budget;
-    if (!e->exact)
-        e->deadline = now() + budget;
+    e->granted = e->left = e->exact ? budget : CHUNK;
+    e->deadline = e->exact ? 0 : now() + budget;
     for (;;) {
         e->reason = STOP_NONE;
         if (e->thumb) {
@@ -852,7 +857,7 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
         break;
     }
     e->pc = pc;
-    e->work = e->exact ? (uint64_t)(budget - e->left) : 0;
+    e->work = e->preemptible ? (uint64_t)(e->granted - e->left) : 0;
     if (e->reason == STOP_FAULT && (e->skip || e->access << 1 != EXECUTE))
         c->resume = pc; /* its block has been charged, whatever is fetched or loaded again first */
     else if (e->reason == STOP_SYSCALL)

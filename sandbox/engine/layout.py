@@ -25,6 +25,7 @@ STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BRE
     9
 )
 KILLER_OVERRUN, KILLER_AVX, INTERRUPTED = 0x1001, 0x1002, 0x1003  # errors that are ours
+CHUNK = 1 << 16  # code bytes between looks at the clock, when the budget is time
 ILLEGAL_VECTOR = 0xFFFF  # Unicorn said "invalid instruction" instead of raising an interrupt
 NO_RESUME = (1 << 64) - 1
 
@@ -127,6 +128,7 @@ class EngineWords(Structure):
         ("left", c_int64),
         ("skip", c_uint64),
         ("exact", c_uint64),
+        ("preemptible", c_uint64),
         ("privileged", c_uint64),
         ("thumb", c_uint64),
         ("sysret", c_uint64),
@@ -151,6 +153,7 @@ class EngineWords(Structure):
         ("sysret_registers", c_int64 * 2),
         ("word_mask", c_uint64),
         ("deadline", c_int64),
+        ("granted", c_int64),
         ("interrupted", c_uint64),
         ("faults_resolved", c_uint64),
         ("scratch_address", c_uint64),

@@ -190,7 +190,7 @@ class TwinCore:
             return self._faulted(address, need, 0)
         self._words.fills += 1
         self._fills_since_flush += 1
-        if not self._engine.exact and time.monotonic() >= self._deadline:
+        if not self._engine.preemptible and time.monotonic() >= self._deadline:
             self._reason = layout.STOP_BUDGET
             return False
         if value & DEVICE:
@@ -425,7 +425,7 @@ class TwinCore:
         words.resume = layout.NO_RESUME
         exact = self._engine.exact
         self._words.interrupted = 0
-        counter.left = budget
+        granted = counter.left = budget if exact else layout.CHUNK
         self._deadline = time.monotonic() + budget / 1e9
         while True:
             self._reason = layout.STOP_NONE
@@ -447,6 +447,11 @@ class TwinCore:
                     self._drop_translations(self._killer_frame)
             elif self._reason == layout.STOP_NONE:
                 if counter.stopped:
+                    if not exact and time.monotonic() < self._deadline:
+                        counter.stopped = 0
+                        counter.left += layout.CHUNK
+                        granted += layout.CHUNK
+                        continue
                     self._reason = layout.STOP_BUDGET
                 elif error == unicorn.UC_ERR_INSN_INVALID:
                     self._reason, self._vector = layout.STOP_TRAP, layout.ILLEGAL_VECTOR
@@ -462,7 +467,7 @@ class TwinCore:
                     self._reason = layout.STOP_HALT
             break
         report[layout.PC] = pc
-        report[layout.WORK] = budget - counter.left if exact else 0
+        report[layout.WORK] = granted - counter.left if self._engine.preemptible else 0
         if self._reason == layout.STOP_FAULT:
             report[layout.ADDRESS], report[layout.ACCESS], report[layout.OUT_OF_MEMORY] = self._fault
             if counter.skip or self._fault[1] << 1 != layout.EXECUTE:
