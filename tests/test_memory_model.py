@@ -26,10 +26,10 @@ FILE = File(b"".join(bytes([64 + index]) * PAGE for index in range(64)), "model"
 
 @dataclass
 class Page:
-    """One page as the model sees it. `bytes` is shared by all who share the page; `first` is what it began with."""
+    """One page as the model sees it. `content` is shared by all who share the page; `first` is what it began with."""
 
     protection: int
-    bytes: bytearray
+    content: bytearray
     first: bytes
     shared: bool = False
 
@@ -104,7 +104,7 @@ class Spaces(RuleBasedStateMachine):
             assert any(page not in model for page in range(*span))
         for page in range(*span):
             if page in model and not model[page].shared:
-                model[page].bytes[:] = model[page].first
+                model[page].content[:] = model[page].first
 
     @rule(which=which, span=SPAN, to=st.integers(0, PAGES - 1))
     def move(self, which: int, span: tuple[int, int], to: int) -> None:
@@ -137,7 +137,7 @@ class Spaces(RuleBasedStateMachine):
             page = model.get((start + offset) // PAGE)
             if page is None or not page.protection & WRITE:
                 break
-            page.bytes[(start + offset) % PAGE] = data[offset]
+            page.content[(start + offset) % PAGE] = data[offset]
             allowed += 1
         try:
             space.copy_out(BASE + start, data)
@@ -155,7 +155,7 @@ class Spaces(RuleBasedStateMachine):
         space.write(BASE + start, data)
         for offset, page in enumerate(touched):
             assert page is not None
-            page.bytes[(start + offset) % PAGE] = data[offset]
+            page.content[(start + offset) % PAGE] = data[offset]
         assert space.read(BASE + start, len(data)) == data
 
     @rule(which=which, start=st.integers(0, PAGES * PAGE - 1), length=st.sampled_from([1, 8, PAGE, 3 * PAGE]))
@@ -172,7 +172,7 @@ class Spaces(RuleBasedStateMachine):
             assert not readable
         else:
             assert readable
-            expected = b"".join(bytes(model[number].bytes) for number in numbers)
+            expected = b"".join(bytes(model[number].content) for number in numbers)
             assert found == expected[start % PAGE :][:length]
 
     @precondition(lambda self: len(self.spaces) < 5)
@@ -180,7 +180,7 @@ class Spaces(RuleBasedStateMachine):
     def fork(self, which: int) -> None:
         space, model = self.pick(which)
         copied = {
-            number: page if page.shared else replace(page, bytes=bytearray(page.bytes))
+            number: page if page.shared else replace(page, content=bytearray(page.content))
             for number, page in model.items()
         }
         copied = {number: replace(page) for number, page in copied.items()}  # protections are each one's own
