@@ -78,8 +78,8 @@ def serve_breakpoint(kernel: LinuxMachine, engine: Engine, task: Task, address: 
 def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) -> None:
     """Bring the page, or signal the task."""
     space, address, access = task.space, stop.address, stop.access
-    if stop.out_of_memory is not None:
-        kernel.out_of_memory(task, stop.out_of_memory)
+    if stop.out_of_memory == "vm":  # a full pool may yet be reclaimed from
+        kernel.out_of_memory(task, "vm")
         return
     try:
         if space.resolve(address, access):
