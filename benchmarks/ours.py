@@ -10,11 +10,11 @@ import sys
 import sandbox
 from benchmarks.peers import serve
 
-EXACT = "--exact" in sys.argv[1:]
+MODE = "exact" if "--exact" in sys.argv[1:] else "free"
 
 
 def run(isa: str, argv: list[str]) -> bytes:
-    result = sandbox.run(argv, arch=isa, deterministic=EXACT, timeout=600, memory="256M")
+    result = sandbox.run(argv, arch=isa, engine_mode=MODE, timeout=600, memory="256M")
     if result.returncode:
         raise SystemExit(f"{argv} ended with {result.returncode}: {result.stderr.decode(errors='replace')}")
     return result.stdout
