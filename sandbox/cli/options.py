@@ -36,6 +36,23 @@ class Parser(argparse.ArgumentParser):
         """An option of the contract that is not served yet."""
         self.add_argument(*flags, action=_Later, nargs=1 if value else 0, const=instead, help=argparse.SUPPRESS)
 
+    def divide(self, arguments: list[str]) -> tuple[list[str], list[str]]:
+        """Our options, and the words that begin with the program: everything from there on is the guest's. An
+        option whose value is optional (`nargs="?"`) takes it with "=" only."""
+        takes = {flag: action.nargs for action in self._actions for flag in action.option_strings}
+        at = 0
+        while at < len(arguments):
+            word = arguments[at]
+            if word == "--":
+                return arguments[:at], arguments[at + 1 :]
+            if not word.startswith("-") or word == "-":
+                break
+            short = not word.startswith("--")
+            flag = word[:2] if short else word.partition("=")[0]
+            attached = len(word) > 2 if short else "=" in word
+            at += 2 if not attached and takes.get(flag, 0) in (None, 1) else 1
+        return arguments[:at], arguments[at:]
+
     def json_option(self) -> None:
         self.add_argument("--json", action="store_true", help="print JSON")
 

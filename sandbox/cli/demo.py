@@ -1,0 +1,183 @@
+"""`sandbox demo`: a mixed fleet of every ISA in the dashboard, and who got what in the end.
+
+The burners count their turns in their own memory; the table at the end compares what they counted with what their
+weights entitle them to. So the figures are the guests', not the scheduler's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from sandbox.cli.listing import show, show_json
+from sandbox.cli.options import Parser, count, seconds
+
+if TYPE_CHECKING:
+    from sandbox.hypervisor import Hypervisor
+    from sandbox.vm import VM
+
+_SECONDS = 5.0  # when nobody watches
+_MOST_CORES = 4
+_BURNER_WEIGHTS = (1, 2, 3, 4, 5, 8, 6, 4, 2, 1)  # of the burners, ISA after ISA
+# What runs beside them: (guest, arguments, weight, which ISA of those there are). They show other sides of a VM.
+_OTHERS = (
+    ("counter", (), 2, 0),
+    ("counter", (), 2, 1),
+    ("sieve", ("200000",), 1, 2),
+    ("cat", (), 1, 0),  # waits for what one types
+    ("wild", (), 1, 1),  # dies
+)
+
+
+def demo(arguments: list[str]) -> int:
+    parser = Parser(
+        "demo",
+        "A mixed fleet of VMs of every ISA in the dashboard (? there explains the keys). When stdout is no terminal\n"
+        f"it runs for {_SECONDS:g} seconds and prints what each VM received beside what it was entitled to.",
+        "  sandbox demo\n  sandbox demo --seconds 3 | cat\n  sandbox demo --json --seconds 2",
+    )
+    parser.add_argument("--seconds", type=seconds, metavar="S", help="end by itself after so long")
+    parser.add_argument("--cores", type=count, metavar="N", help="host cores to use (default: all, at most 4)")
+    parser.add_argument("--read-only", action="store_true", help="look, but change nothing")
+    picture = parser.add_argument_group("a still picture instead")
+    picture.add_argument("--once", action="store_true", help="run a moment, print one picture of the dashboard")
+    picture.add_argument("--svg", metavar="FILE", help="with --once: as SVG")
+    picture.add_argument("--html", metavar="FILE", help="with --once: as HTML")
+    picture.add_argument("--size", metavar="COLSxROWS", help="of the picture; default: the terminal's")
+    picture.add_argument("--tab", metavar="PANEL", default="console", help="which panel is open")
+    parser.json_option()
+    given = parser.parse_args(arguments)
+
+    from sandbox.hypervisor import Hypervisor
+
+    cores = given.cores or min(_MOST_CORES, len(os.sched_getaffinity(0)))
+    with Hypervisor(cores=cores, engine_mode="exact") as hypervisor:
+        burners, others = build(hypervisor)
+        for vm in (*burners, *others):
+            vm.start()
+        if given.once:
+            return _picture(hypervisor, given)
+        status = _watch(hypervisor, given)
+        rows = received(hypervisor, burners)
+    _print(rows, given.json)
+    return status
+
+
+def build(hypervisor: Hypervisor) -> tuple[list[VM], list[VM]]:
+    """The fleet: what counts in its memory, and the others."""
+    from sandbox.guests import guests
+
+    shipped = {(guest.name, guest.arch): guest for guest in guests() if guest.board is None}
+    arches = [arch for name, arch in shipped if name == "burner"]
+    burners, names = [], set()
+
+    def create(guest: str, arch: str, words: tuple[str, ...], weight: int) -> VM:
+        number = 1
+        while (name := f"{guest}-{arch}" + (f"-{number}" if number > 1 else "")) in names:
+            number += 1
+        names.add(name)
+        program = [str(shipped[guest, arch].path), *words]
+        return hypervisor.create(name, program, weight=weight, memory="16M")
+
+    for index, weight in enumerate(_BURNER_WEIGHTS):
+        burners.append(create("burner", arches[index % len(arches)], (), weight))
+    others = [
+        create(guest, arch, words, weight)
+        for guest, words, weight, which in _OTHERS
+        if (guest, arch := arches[which % len(arches)]) in shipped
+    ]
+    return burners, others
+
+
+def _watch(hypervisor: Hypervisor, given: argparse.Namespace) -> int:
+    """Until the operator leaves, or the time is over."""
+    limit = given.seconds
+    dumb = os.environ.get("TERM", "dumb") == "dumb"
+    if given.json or dumb or not sys.stdout.isatty():
+        try:
+            time.sleep(limit or _SECONDS)
+        except KeyboardInterrupt:
+            return 130
+        return 0
+    from sandbox.dashboard.app import run
+    from sandbox.dashboard.collector import Collector
+    from sandbox.dashboard.interface import Interface
+
+    end = time.monotonic() + limit if limit is not None else None
+    collector = Collector(hypervisor, read_only=given.read_only)
+    try:
+        return run(collector, Interface(tab=given.tab), until=lambda: end is not None and time.monotonic() >= end)
+    finally:
+        collector.close()
+
+
+def _picture(hypervisor: Hypervisor, given: argparse.Namespace) -> int:
+    from sandbox.cli.picture import take
+    from sandbox.dashboard.collector import Collector
+
+    return take(Collector(hypervisor), given, warm_up=given.seconds or 1.5)
+
+
+def received(hypervisor: Hypervisor, burners: list[VM]) -> list[dict[str, Any]]:
+    """What each burner counted in its memory, as a share of what all of them did, beside what its weight entitles
+    it to. A turn of a burner is one block of known length, so turns of different ISAs can be compared."""
+    from sandbox.guests import guest
+    from sandbox.loader import read_symbols
+
+    with hypervisor.enter():  # nobody begins another turn while they are being paused
+        for vm in burners:
+            if vm.state == "running":
+                vm.pause()
+    work = []
+    for vm in burners:
+        symbols = read_symbols(guest("burner", vm.isa_name).program()).by_name
+        if vm.state != "paused":
+            work.append((0, 0))
+            continue
+        turns = int.from_bytes(vm.memory.read(symbols["iterations"], 8), "little")
+        work.append((turns, turns * (symbols["turn_end"] - symbols["turn"])))
+    total = sum(done for _, done in work) or 1
+    weights = sum(vm.config.weight for vm in burners)
+    rows = []
+    for vm, (turns, done) in zip(burners, work, strict=True):
+        share, due = done / total, vm.config.weight / weights
+        rows.append(
+            {
+                "name": vm.name,
+                "arch": vm.isa_name,
+                "weight": vm.config.weight,
+                "counted": turns,
+                "code_bytes": done,
+                "received": share,
+                "entitled": due,
+                "ratio": share / due,
+            }
+        )
+    return rows
+
+
+_COLUMNS = {
+    "name": "VM",
+    "arch": "ISA",
+    "weight": "WEIGHT",
+    "counted": "COUNTED BY THE GUEST",
+    "received": "RECEIVED",
+    "entitled": "ENTITLED",
+    "ratio": "RATIO",
+}
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        show_json(rows)
+        return
+    shown = []
+    for row in rows:
+        percents = {name: f"{row[name]:.2%}" for name in ("received", "entitled")}
+        shown.append({**row, **percents, "counted": f"{row['counted']:,}", "ratio": f"{row['ratio']:.4f}"})
+    show(shown, _COLUMNS, False)
+    worst = max(abs(row["ratio"] - 1) for row in rows)
+    print(f"the largest difference from the due share is {worst:.2%}", file=sys.stderr)

@@ -1,0 +1,187 @@
+"""`sandbox run`: one program in one VM, in the foreground, with the caller's standard streams."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING
+
+from sandbox.cli.options import (
+    ARCHES,
+    Parser,
+    assignment,
+    count,
+    positive,
+    scratch,
+    seconds,
+    size,
+    user,
+    volume,
+)
+from sandbox.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sandbox.hypervisor import Hypervisor
+    from sandbox.vm import VM
+
+_BESIDE = 256 << 20  # bytes of the pool beside the VM's own: page cache, room to reclaim
+_EXAMPLES = """\
+  sandbox run hello                                     a guest that comes with the package
+  sandbox run --stats sieve.s 100000                    assemble and run, figures at the end
+  echo hi | sandbox run ./program arg                   a static ELF program of any of the five ISAs
+  sandbox run --rootfs DIR /bin/busybox ls -l /         in a root filesystem, which is never written
+  sandbox run --rootfs root.tar -v ./data:/data:ro sh -c 'wc -c /data/*'
+  sandbox run --memory 64M --timeout 5 --cpus 0.5 --trace=calls.txt ./suspicious
+  sandbox run --deterministic --seed 7 ./program        the same output and trace every time
+exit status: the guest's own; 128+n when signal n killed it; 124 on timeout; 125 when the sandbox
+itself failed; 126 not executable; 127 not found."""
+
+
+def parser() -> Parser:
+    made = Parser(
+        "run",
+        "Run one program in a virtual machine of its own; its standard streams are yours.\nPROGRAM is a .s file, an "
+        "ELF program on the host, a guest that comes with the package,\nor (with --rootfs) a path or a name on PATH in "
+        "the guest. All that follows it is the guest's.",
+        _EXAMPLES,
+        usage="sandbox run [options] PROGRAM [ARG ...]",
+    )
+    made.add_argument("--arch", choices=ARCHES, help="default: from the program")
+    root = made.add_argument_group("files")
+    root.add_argument("--rootfs", metavar="DIR|TAR", help="read-only base; the VM writes to a private layer over it")
+    root.add_argument("-v", "--volume", action="append", type=volume, default=[], metavar="SRC:GUEST[:ro|rw]",
+                      help="SRC with a slash is a host directory, without one a volume's name")  # fmt: skip
+    root.add_argument("--tmpfs", action="append", type=scratch, default=[], metavar="GUEST[:SIZE]",
+                      help="an empty directory in memory")  # fmt: skip
+    inside = made.add_argument_group("inside")
+    inside.add_argument("-e", "--env", action="append", type=assignment, default=[], metavar="K=V",
+                        help="environment variable; K alone: as it is here")  # fmt: skip
+    inside.add_argument("-w", "--workdir", metavar="DIR", help="default: /")
+    inside.add_argument("--hostname", metavar="NAME", help="default: sandbox")
+    inside.add_argument("--user", type=user, metavar="UID[:GID]", help="default: 0")
+    limits = made.add_argument_group("limits")
+    limits.add_argument("--memory", type=size, metavar="SIZE", default=256 << 20, help="default: 256M")
+    limits.add_argument("--timeout", type=seconds, metavar="S", help="seconds, or 250ms; ends with 124")
+    limits.add_argument("--cpus", type=positive, metavar="F", help="at most this part of a core")
+    limits.add_argument("--weight", type=count, metavar="N", help="share beside other VMs")
+    limits.add_argument("--max-tasks", type=count, metavar="N", help="processes and threads")
+    limits.add_argument("--max-files", type=count, metavar="N", help="open files")
+    limits.add_argument("--disk", type=size, metavar="SIZE", help="what it may write")
+    looking = made.add_argument_group("looking")
+    looking.add_argument("--stats", action="store_true", help="figures as JSON on stderr at the end")
+    looking.add_argument("--trace", nargs="?", const="-", metavar="FILE",
+                         help="system calls, strace-like, to stderr; --trace=FILE: to a file")  # fmt: skip
+    looking.add_argument("--deterministic", action="store_true", help="same input, same output, same trace")
+    looking.add_argument("--seed", metavar="N", help="of a deterministic run; default: 0")
+    made.later("-t", "--tty", value=False, instead="the guest's stdio is pipes so far")
+    made.later("--board", instead="bare-metal boards come later")
+    return made
+
+
+def run(arguments: list[str]) -> int:
+    made = parser()
+    ours, words = made.divide(arguments)
+    given = made.parse_args(ours)
+    if not words:
+        made.error("which program?")
+    if given.seed is not None and not given.deterministic:
+        made.error("--seed is for --deterministic runs")
+
+    from sandbox.cli.foreground import Ended, Foreground
+    from sandbox.hypervisor import Hypervisor
+
+    trace = _open_trace(given.trace)
+    pool = given.memory + _BESIDE
+    with Hypervisor(memory=pool, deterministic=given.deterministic, seed=given.seed or 0) as hypervisor:
+        vm = _create(hypervisor, given, words)
+        if trace is not None:
+            vm.trace(_tracer(trace))
+        with Foreground(hypervisor, vm) as foreground:
+            try:
+                vm.start()
+                status = foreground.wait()
+            except Ended as signal:
+                status = 128 + signal.number
+            except KeyboardInterrupt:
+                status = 130
+        if vm.lifecycle.ended:
+            _explain(vm, status)
+        if trace is not None:
+            trace.flush()
+        if given.stats:
+            _print_stats(vm, status)
+    return status
+
+
+def _create(hypervisor: Hypervisor, given: argparse.Namespace, words: list[str]) -> VM:
+    program = [_shipped(words[0], given), *words[1:]]
+    options = {
+        "arch": given.arch,
+        "rootfs": given.rootfs,
+        "volumes": [f"{source}:{path}:{'ro' if read_only else 'rw'}" for source, path, read_only in given.volume],
+        "tmpfs": [path if limit is None else f"{path}:{limit}" for path, limit in given.tmpfs],
+        "env": dict(given.env) or None,
+        "cwd": given.workdir,
+        "hostname": given.hostname,
+        "user": given.user,
+        "memory": given.memory,
+        "timeout": given.timeout,
+        "cpus": given.cpus,
+        "weight": given.weight,
+        "max_tasks": given.max_tasks,
+        "max_files": given.max_files,
+        "disk": given.disk,
+    }
+    return hypervisor.create("run", program, **options)
+
+
+def _shipped(name: str, given: argparse.Namespace) -> str:
+    """The file of a guest that comes with the package, when nothing else can be meant."""
+    if given.rootfs is not None or "/" in name or os.path.exists(name) or name.endswith(".s"):
+        return name
+    from sandbox.guests import guests
+
+    arch = given.arch or "x86_64"
+    found = [guest for guest in guests() if guest.name == name and guest.arch == arch and guest.board is None]
+    return str(found[0].path) if found else name
+
+
+def _open_trace(name: str | None) -> IO[str] | None:
+    if name is None:
+        return None
+    if name == "-":
+        return sys.stderr
+    try:
+        return open(name, "w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{name} cannot be written: {error.strerror}") from None
+
+
+def _tracer(file: IO[str]) -> Callable[[str], None]:
+    def write(line: str) -> None:
+        file.write(line + "\n")
+        if file is sys.stderr:
+            file.flush()
+
+    return write
+
+
+def _explain(vm: VM, status: int) -> None:
+    """Why it ended, when it did not end by itself."""
+    from sandbox.cli import complain
+
+    if vm.crash is not None:
+        from sandbox.cli.crash import report
+
+        sys.stderr.write(report(vm.crash))
+    if vm.reason:
+        complain(vm.reason)
+
+
+def _print_stats(vm: VM, status: int) -> None:
+    import json
+
+    figures = {"status": status, "reason": vm.reason, "arch": vm.isa_name, **vm.stats.as_dict()}
+    print(json.dumps(figures, indent=2), file=sys.stderr)
