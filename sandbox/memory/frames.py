@@ -77,6 +77,7 @@ class FramePool:
         if not 16 <= frames < 1 << 30:
             raise ConfigurationError(f"a memory of {size} bytes cannot be served: choose between 64K and 4T")
         self.frames = frames
+        self._closed = False
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
         self._map = mmap.mmap(-1, frames * PAGE_SIZE, flags=flags)
         self.address = address_of_map(self._map)
@@ -225,7 +226,10 @@ class FramePool:
                 self.references[frame] += 1
 
     def release(self, frame: int) -> int:
-        """Drop one reference; return how many are left."""
+        """Drop one reference; return how many are left. After `close` (a file that outlives its machine in somebody's
+        traceback) there is nothing left to drop."""
+        if self._closed:
+            return 0
         if self._native:
             left = int(self._native.release(self._pointer, frame))
         else:
@@ -358,6 +362,7 @@ class FramePool:
 
     def close(self) -> None:
         """Unmap everything. No engine may run on it afterwards."""
+        self._closed = True
         self.reclaimers.clear()
         self.entries.release()
         self.memory.release()

@@ -176,9 +176,9 @@ class Place:
     @classmethod
     def detached(cls, node: Node, label: bytes) -> Place:
         """A place for what is not in any tree: pipes, sockets, memfds."""
-        mount = Mount(node.filesystem, node, None, False, b"none")
-        mount.root.name = label
-        return mount.root
+        # The mount's own root is a stand-in: a circle through `node` would keep its bytes after the last close.
+        mount = Mount(node.filesystem, Node(node.filesystem, 0, 0), None, False, b"none")
+        return cls(mount, node, None, label)
 
 
 def place_of(file: OpenFile) -> Place:
