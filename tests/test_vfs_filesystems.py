@@ -351,7 +351,7 @@ LAST += [("list", b"."), ("list", b"d"), ("list", b"d/e"), ("read", b"a"), ("rea
 
 
 @pytest.mark.parametrize("name", WRITABLE)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=st.lists(STEPS, max_size=12), steps=st.lists(STEPS, min_size=1, max_size=25))
 def test_random(name: str, before: list[Step], steps: list[Step], tmp_path_factory: pytest.TempPathFactory) -> None:
     """The same answers as the host kernel gives, in the same order. `before` is what an overlay finds below it."""

@@ -13,6 +13,7 @@ from sandbox.vfs.hostfs import HostFs
 from sandbox.vfs.node import Filesystem
 from sandbox.vfs.overlay import Overlay
 from sandbox.vfs.tmpfs import Tmpfs
+from sandbox.vfs.volume_store import VolumeStore
 from tests.vfs_actors import Actor, GuestActor, HostActor
 
 POOL = FramePool(256 << 20)
@@ -45,11 +46,18 @@ def _overlay_large(directory: Path) -> Filesystem:
     return Overlay(LargeNumbers(directory), tmpfs())
 
 
+def _volume(directory: Path) -> Filesystem:
+    store = VolumeStore(directory / "volumes")
+    store.create("v", 64 << 20)
+    return store.open("v", VirtualClock())
+
+
 WRITABLE: dict[str, Callable[[Path], Filesystem]] = {
     "tmpfs": _tmpfs,
     "hostfs": _hostfs,
     "overlay": _overlay,
     "overlay-large-inos": _overlay_large,
+    "volume": _volume,
 }
 
 

@@ -134,7 +134,7 @@ def _find_or_create(
     for _ in range(MAX_LINKS + 1):
         parent, name = walk(mounts, root, start, path, credentials, want_parent=True)
         if name in (b"", b".", b".."):
-            raise Errno(EEXIST if flags & O_EXCL and name == b"" else EISDIR)
+            raise Errno(EEXIST if flags & O_EXCL else EISDIR)
         if path.endswith(b"/"):
             raise Errno(EISDIR)
         try:

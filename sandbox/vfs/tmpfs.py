@@ -72,6 +72,10 @@ class Tmpfs(TreeFilesystem):
         self._limit = limit
         super().__init__(clock, max(MINIMUM_ENTRIES, self.limit_pages), root_mode)
 
+    def set_limit(self, limit: int | None) -> None:
+        """What is there stays, even beyond the new limit."""
+        self._limit = limit
+
     @property
     def limit_pages(self) -> int:
         """The account's limit may change while the VM runs."""

@@ -99,7 +99,9 @@ class TreeDirectory(TreeNode):
 
     def temporary(self, mode: int, uid: int, gid: int) -> TreeNode:
         self.require_writable()
-        return self.filesystem.make_file(mode, uid, self._group(gid))
+        node = self.filesystem.make_file(mode, uid, self._group(gid))
+        node.linkable = True
+        return node
 
     def link(self, name: bytes, node: Node) -> None:
         if not isinstance(node, TreeNode) or node.filesystem is not self.filesystem:
@@ -107,6 +109,8 @@ class TreeDirectory(TreeNode):
         if node.is_directory:
             raise Errno(EPERM)
         self._require_free(name)
+        if node.nlink == 0 and not (isinstance(node, TreeFile) and node.linkable):
+            raise Errno(ENOENT)  # once unlinked, always unlinked
         if node.nlink >= MAX_LINKS:
             raise Errno(EMLINK)
         self.put(name, node, force=False)
@@ -169,6 +173,8 @@ class TreeDirectory(TreeNode):
             node.nlink -= 1
         node.touch(modified=False)
         if node.nlink == 0:
+            if isinstance(node, TreeFile):
+                node.linkable = False
             self.filesystem.unlinked(node)
 
     def rename(self, old_name: bytes, new_parent: Node, new_name: bytes, flags: int = 0) -> None:

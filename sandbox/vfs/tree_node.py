@@ -120,10 +120,11 @@ class TreeNode(Node):
 
 
 class TreeFile(TreeNode):
-    __slots__ = ("content",)
+    __slots__ = ("content", "linkable")
 
     def __init__(self, filesystem: TreeFilesystem, ino: int, mode: int, uid: int, gid: int, content: Content) -> None:
         super().__init__(filesystem, ino, S_IFREG | mode & 0o7777, uid, gid)
+        self.linkable = False  # may get a name although it has none (O_TMPFILE)
         self.content: Content | None = content
 
     def __del__(self) -> None:
