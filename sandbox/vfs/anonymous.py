@@ -1,14 +1,14 @@
 """Inodes of things that are files only because they have a descriptor: eventfd, timerfd, epoll, inotify.
 
 Each is an `OpenFile` of its own kind on an `AnonymousNode`, which gives it a number and a name for /proc/PID/fd. They
-have no position: no seeking, no reading at an offset. Neighbours: `eventfile`, `epoll`, `inotify`, and the kernel's
+have no position: seeking is accepted and does nothing. Neighbours: `eventfile`, `epoll`, `inotify`, and the kernel's
 timerfd.
 """
 
 from __future__ import annotations
 
-from sandbox.abi.errno import EINVAL, ENXIO, ESPIPE, Errno
-from sandbox.abi.flags import O_RDWR
+from sandbox.abi.errno import EINVAL, ENXIO, Errno
+from sandbox.abi.flags import O_RDWR, SEEK_HOLE, SEEK_SET
 from sandbox.vfs.node import Filesystem, Node, OpenFile
 
 
@@ -59,7 +59,10 @@ class AnonymousFile(OpenFile):
         raise Errno(EINVAL)
 
     def seek(self, offset: int, whence: int) -> int:
-        raise Errno(ESPIPE)
+        """Accepted and without effect (`noop_llseek`)."""
+        if not SEEK_SET <= whence <= SEEK_HOLE:
+            raise Errno(EINVAL)
+        return 0
 
     def truncate(self, size: int) -> None:
         raise Errno(EINVAL)
