@@ -56,7 +56,9 @@ DOORS = {
 FORBIDDEN = {"pickle": "nothing read back may execute", "marshal": "as pickle", "shelve": "as pickle"}
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc"}
 LONGEST = 450
-# The host's clock has one door, below which time is an argument.
+# The host's clock has one door, below which time is an argument. The twin bounds its own turns by it, as the accelerator
+# does; no guest can see that.
+CLOCK_DOORS = {"sandbox.clock", "sandbox.engine.twin"}
 CLOCK_READERS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 
 FILES = sorted(path for path in (ROOT / "sandbox").rglob("*.py"))
@@ -122,7 +124,7 @@ def complaints(module: str, is_package: bool, source: str) -> list[str]:
             found.append(f"{where}: {top} has one door: {' or '.join(doors)}")
         if top in FORBIDDEN:
             found.append(f"{where}: {top}: {FORBIDDEN[top]}")
-    if own < HEIGHT["hypervisor"] and module != "sandbox.clock":
+    if own < HEIGHT["hypervisor"] and module not in CLOCK_DOORS:
         readers = {f"time.{reader}" for reader in CLOCK_READERS}
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in readers:
@@ -190,12 +192,7 @@ def test_public_names_are_documented() -> None:
 
 
 def test_public_names_are_all_there_is() -> None:
-    """Nothing leaks: a name without an underscore in the package is public, a submodule, or absent."""
+    """Nothing leaks: a name without an underscore in the package is public, a submodule, or what loads the others."""
     submodules = {path.stem for path in (ROOT / "sandbox").iterdir()}
-    leaked = (
-        {name for name in vars(sandbox) if not name.startswith("_")}
-        - set(sandbox.__all__)
-        - submodules
-        - {"annotations"}
-    )
-    assert leaked == set()
+    loading = {"annotations", "Any", "TYPE_CHECKING", "import_module"}
+    assert {name for name in dir(sandbox) if not name.startswith("_")} - submodules - loading == set(sandbox.__all__)
