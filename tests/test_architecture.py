@@ -56,8 +56,8 @@ DOORS = {
 FORBIDDEN = {"pickle": "nothing read back may execute", "marshal": "as pickle", "shelve": "as pickle"}
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc"}
 LONGEST = 450
-# The host's clock has one door, below which time is an argument. The twin bounds its own turns by it, as the accelerator
-# does; no guest can see that.
+# The host's clock has one door, below which time is an argument. The twin bounds its own turns by it, as the
+# accelerator does; no guest can see that.
 CLOCK_DOORS = {"sandbox.clock", "sandbox.engine.twin"}
 CLOCK_READERS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 
