@@ -28,6 +28,7 @@ from sandbox.memory.table import LEAF_SHIFT, PageTable
 PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC = 0, 1, 2, 4
 MOST_REGIONS = 65530  # vm.max_map_count
 STACK_GAP = 1 << 20  # unmapped bytes kept below a growing stack (stack_guard_gap)
+MAP_AROUND = 1 << 17  # bytes of a file shown at one fault, as far as they are cached (fault_around_bytes); divides a leaf
 LOWEST = 0x10000  # vm.mmap_min_addr
 
 
@@ -304,8 +305,15 @@ class AddressSpace(GuestBytes):
                 if number << 12 >= region.source.size:
                     self.fault = "bus"
                     return False
-                value = self._file_page(region, number, bits)
+                try:
+                    value = self._file_page(region, number, bits)
+                except Errno:  # the file cannot be read (any more)
+                    self.fault = "bus"
+                    return False
                 self.faults["file"] += 1
+                if value & layout.CLEAN:
+                    entries[index] = value
+                    self._map_around(region, page, leaf, bits)
             elif region.shared:
                 raise AssertionError("a shared mapping has a source")
             else:
@@ -329,6 +337,24 @@ class AddressSpace(GuestBytes):
         frame = self.cache.frame(source, number)
         self.pool.retain(frame)
         return frame << 12 | bits | layout.PRESENT | layout.COPY | layout.CLEAN
+
+    def _map_around(self, region: Region, page: int, leaf: int, bits: int) -> None:
+        """Show the neighbours that are in the page cache too, so that a program does not fault on each page."""
+        assert region.source is not None
+        base = page >> LEAF_SHIFT << LEAF_SHIFT
+        start = max(region.start, page & -MAP_AROUND)
+        end = min(region.end, (page & -MAP_AROUND) + MAP_AROUND)
+        pages = self.cache.pages(region.source)
+        number = (region.offset + start - region.start) >> 12
+        first = leaf * LEAF_ENTRIES + (start - base >> 12)
+        entries, flags = self.pool.entries, bits | layout.PRESENT | layout.COPY | layout.CLEAN
+        for index in range(first, first + (end - start >> 12)):
+            if not entries[index]:
+                frame = pages.get(number)
+                if frame is not None:
+                    self.pool.retain(frame)
+                    entries[index] = frame << 12 | flags
+            number += 1
 
     def _expect_zero(self, region: Region, page: int, leaf: int, bits: int) -> None:
         """Let the accelerator serve the neighbours: mark absent pages of the region in this leaf demand-zero."""
