@@ -259,6 +259,7 @@ SCENARIOS: dict[str, list[tuple[Step, Any]]] = {
         (("open", b"d", "r", "creat", "excl"), "EEXIST"),
         (("open", b"d", "r", "trunc"), "EISDIR"),
         (("open", b"d/.", "w", "creat"), "EISDIR"),
+        (("open", b"d/.", "w", "creat", "excl"), "EEXIST"),
         (("open", b"f", "r", "dir"), "ENOTDIR"),
         (("open", b"f/x", "r"), "ENOTDIR"),
         (("open", b"f/x", "w", "creat"), "ENOTDIR"),

@@ -166,6 +166,9 @@ class GuestActor(Actor):
     def ftruncate(self, name: str, size: int) -> None:
         self.files[name].truncate(size)
 
+    def fsync(self, name: str) -> None:
+        self.files[name].sync()
+
     def stat(self, path: bytes) -> str:
         found = self._stat(path)
         return describe(found.mode, found.nlink, found.size)

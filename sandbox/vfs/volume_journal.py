@@ -1,15 +1,16 @@
 """The file format of a volume: a header, then transactions one behind the other, nothing ever overwritten.
 
-A transaction is a run of records and ends with a commit record. What an interrupted write leaves behind has no commit
+A transaction is a run of records and ends with a commit record. What an interrupted write leaves behind is not whole
 and is cut off when the volume is opened next: so there is always the old or the new state. Records say what is, not
 what was done (an inode's attributes, an entry, a block of a file), so replaying is putting the latest of each in place.
 
 Every checksum covers the record, its position and the volume's random id: neither stale bytes nor a file of the guest
-that imitates a record is ever taken for one. Damage in the middle (a later commit is intact) is an error, not a cut.
+that imitates a record is ever taken for one. A commit also says which transactions were known to be on the disk when
+it was written: if one of these turns out to be broken, that is damage and reported, not an interruption.
 All numbers are little-endian. Neighbour: `volume` (the filesystem).
 
     header   magic, version, size limit, id, checksum                        64 bytes
-    record   kind u8, three zero bytes, length u32, checksum u32, payload
+    record   kind u32, length u32, checksum u32, payload
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ MAGIC = b"SANDBOXV"
 VERSION = 1
 HEADER = struct.Struct("<8sIIQ16s")
 HEADER_SIZE = 64
-RECORD = struct.Struct("<BxxxII")
-SEED = struct.Struct("<16sQBI")
+RECORD = struct.Struct("<III")
+SEED = struct.Struct("<16sQII")
 BLOCK = struct.Struct("<QQ")
 INODE = struct.Struct("<QIIIIQQqqq")
 BLOCK_SIZE = 4096
 BLOCK_OVERHEAD = RECORD.size + BLOCK.size
 MAX_PAYLOAD = 1 << 16
+
+COMMIT = struct.Struct("<16sQQ")  # id, number of this transaction, number of the last that is surely on the disk
 
 KIND_INODE, KIND_ENTRY, KIND_BLOCK, KIND_HOLES, KIND_CUT, KIND_DROP, KIND_COMMIT = range(1, 8)
 Record = tuple[int, bytes]  # kind and payload
@@ -133,6 +136,7 @@ class Journal:
         self.identity = identity
         self.end = end
         self.sequence = sequence
+        self.durable = sequence
 
     @classmethod
     def create(cls, path: str, size: int, identity: bytes) -> Journal:
@@ -161,6 +165,7 @@ class Journal:
             state = journal._replay(path)
             if not read_only:
                 os.ftruncate(descriptor, journal.end)
+                journal.sync()
         except BaseException:
             os.close(descriptor)
             raise
@@ -172,7 +177,9 @@ class Journal:
             self.descriptor = -1
 
     def sync(self) -> None:
+        sequence = self.sequence
         os.fdatasync(self.descriptor)
+        self.durable = sequence
 
     # -- writing ----------------------------------------------------------------------------------------
 
@@ -180,7 +187,8 @@ class Journal:
         """One transaction, all or nothing; returns the positions of the records. Raises OSError."""
         buffer = bytearray()
         positions = []
-        for kind, payload in [*records, (KIND_COMMIT, self.identity + struct.pack("<Q", self.sequence + 1))]:
+        commit = COMMIT.pack(self.identity, self.sequence + 1, self.durable)
+        for kind, payload in [*records, (KIND_COMMIT, commit)]:
             position = self.end + len(buffer)
             positions.append(position)
             buffer += RECORD.pack(kind, len(payload), self._checksum(position, kind, payload))
@@ -226,7 +234,7 @@ class Journal:
                 if len(payload) != length or checksum != self._checksum(position, kind, payload):
                     break
                 if kind == KIND_COMMIT:
-                    if payload != self.identity + struct.pack("<Q", self.sequence + 1):
+                    if not payload.startswith(self.identity + struct.pack("<Q", self.sequence + 1)):
                         break
                     self._apply(state, pending, path)
                     pending = []
@@ -255,7 +263,7 @@ class Journal:
             raise StateError(f"the volume {path} holds a malformed record") from None
 
     def _check_rest(self, path: str) -> None:
-        """Behind the last good transaction there may be a piece of one, but no whole one."""
+        """Behind the last good transaction there may be pieces of others, but none that were on the disk already."""
         position = self.end
         overlap = b""
         marker = self.identity
@@ -264,22 +272,25 @@ class Journal:
             base = position - len(overlap)
             found = text.find(marker)
             while found >= 0:
-                self._check_no_commit(base + found, path)
+                self._check_commit(base + found, path)
                 found = text.find(marker, found + 1)
             overlap = text[-(len(marker) - 1) :]
             position += len(chunk)
 
-    def _check_no_commit(self, position: int, path: str) -> None:
+    def _check_commit(self, position: int, path: str) -> None:
         """`position`: where the volume's id stands, which begins the payload of a commit."""
         start = position - RECORD.size
         if start < self.end:
             return
-        data = os.pread(self.descriptor, RECORD.size + 24, start)
-        if len(data) < RECORD.size + 24:
+        data = os.pread(self.descriptor, RECORD.size + COMMIT.size, start)
+        if len(data) < RECORD.size + COMMIT.size:
             return
         kind, length, checksum = RECORD.unpack_from(data)
-        if kind == KIND_COMMIT and length == 24 and checksum == self._checksum(start, kind, data[RECORD.size :]):
-            raise StateError(f"the volume {path} is damaged in the middle, at byte {self.end}")
+        payload = data[RECORD.size :]
+        if kind != KIND_COMMIT or length != COMMIT.size or checksum != self._checksum(start, kind, payload):
+            return
+        if COMMIT.unpack(payload)[2] > self.sequence:
+            raise StateError(f"the volume {path} is damaged at byte {self.end}: what comes later is intact")
 
 
 def read_header(descriptor: int, path: str) -> tuple[int, bytes]:
