@@ -110,7 +110,7 @@ class LinuxMachine:
         self.current: Task | None = None  # whose turn it is
         self._slice_start = 0
         self._doomed: tuple[str, int] | None = None
-        self._yielded = False
+        self.yielded = False
         self._released = False
         self.last_pid = 0
         self.forks = 0  # tasks ever made
@@ -221,8 +221,8 @@ class LinuxMachine:
                 context.set_result(result)
                 if pending is not None or task.restart:
                     self.finish_call(task)
-                if self._yielded or task.state != "ready":
-                    self._yielded = False
+                if self.yielded or task.state != "ready":
+                    self.yielded = False
                     break
             elif task.state != "ready":
                 break
@@ -285,7 +285,7 @@ class LinuxMachine:
 
     def yield_task(self, task: Task) -> None:
         """Let the others have their turn before this task goes on."""
-        self._yielded = bool(self._ready)
+        self.yielded = bool(self._ready)
 
     def finish_call(self, task: Task) -> None:
         """The call is over: forget what it remembered."""
