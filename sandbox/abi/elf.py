@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 MAGIC = b"\x7fELF"
 CLASS32, CLASS64 = 1, 2
-LITTLE_ENDIAN = 1
+LITTLE_ENDIAN, BIG_ENDIAN = 1, 2
 VERSION = 1
 ET_EXEC, ET_DYN = 2, 3
 PT_LOAD, PT_INTERP, PT_GNU_STACK = 1, 3, 0x6474E551
@@ -31,6 +31,7 @@ MACHINES: dict[str, tuple[int, int]] = {
     "arm64": (183, CLASS64),
     "riscv64": (243, CLASS64),
 }
+EM_486 = 6
 # What people call other machines, for the sentence that refuses them.
 MACHINE_NAMES: dict[int, str] = {
     2: "SPARC",

@@ -22,7 +22,8 @@ PAGE = 4096
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 _PROGRAM_HEADERS_LIMIT = 65536  # bytes; the limit of Linux
 _PATH_MAX = 4096
-_ISA_NAMES = {key: name for name, key in elf.MACHINES.items()}
+_SMALLEST_HEADER = elf.FILE_HEADER[elf.CLASS32].size
+_ISA_NAMES = {machine: name for name, (machine, _) in elf.MACHINES.items()} | {elf.EM_486: "i386"}
 
 
 class BadProgram(Errno):
@@ -81,30 +82,28 @@ def read_range(source: PageSource, offset: int, count: int) -> bytes:
 
 
 def identify(header: bytes) -> str:
-    """The ISA's name from the first bytes of a file (64 suffice), or BadProgram(ENOEXEC)."""
+    """The ISA's name from the first bytes of a file (64 suffice), or BadProgram(ENOEXEC). By the machine number
+    alone, as Linux does it: class and byte order are not looked at, except to explain a refusal."""
     if header[:4] != elf.MAGIC:
         raise BadProgram(ENOEXEC, "is not an ELF file")
-    if len(header) < 52:
+    if len(header) < _SMALLEST_HEADER:
         raise BadProgram(ENOEXEC, "ends within its ELF header")
-    elf_class, order = header[4], header[5]
-    if elf_class not in (elf.CLASS32, elf.CLASS64):
-        raise BadProgram(ENOEXEC, f"has the ELF class {elf_class}, which is neither 32 nor 64 bits")
-    if order != elf.LITTLE_ENDIAN:
-        raise BadProgram(ENOEXEC, "is big-endian, and only little-endian machines are simulated")
     machine: int = struct.unpack_from("<H", header, 18)[0]
-    name = _ISA_NAMES.get((machine, elf_class))
-    if name is None:
-        bits = 32 if elf_class == elf.CLASS32 else 64
-        machine_name = elf.MACHINE_NAMES.get(machine, f"machine {machine}")
-        known = ", ".join(sorted(elf.MACHINES))
-        raise BadProgram(ENOEXEC, f"is a {bits}-bit program for {machine_name}; known are {known}")
-    return name
+    name = _ISA_NAMES.get(machine)
+    if name is not None and (name != "riscv64" or header[4] == elf.CLASS64):
+        return name
+    bits = 32 if header[4] == elf.CLASS32 else 64
+    if header[5] == elf.BIG_ENDIAN:
+        raise BadProgram(ENOEXEC, "is big-endian, and only little-endian machines are simulated")
+    machine_name = elf.MACHINE_NAMES.get(machine, f"machine {machine}")
+    known = ", ".join(sorted(elf.MACHINES))
+    raise BadProgram(ENOEXEC, f"is a {bits}-bit program for {machine_name}; known are {known}")
 
 
 def parse(source: PageSource) -> ElfImage:
     header = read_range(source, 0, 64)
     isa_name = identify(header)
-    elf_class = header[4]
+    elf_class = elf.MACHINES[isa_name][1]
     layout = elf.FILE_HEADER[elf_class]
     if len(header) < layout.size:
         raise BadProgram(ENOEXEC, "ends within its ELF header")

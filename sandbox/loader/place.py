@@ -28,8 +28,7 @@ def choose_bias(space: AddressSpace, image: ElfImage, layout: Layout, *, below_t
         _check_range(0, length, layout)
         base = space.map(0, length, 0)
         space.unmap(base, length)
-    base = (base + image.alignment - 1) & -image.alignment
-    return base - image.low
+    return (base - image.low + image.alignment - 1) & -image.alignment
 
 
 def place(space: AddressSpace, image: ElfImage, bias: int, layout: Layout, source: PageSource, name: bytes) -> None:

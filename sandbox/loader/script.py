@@ -34,10 +34,9 @@ def parse_line(buffer: bytes) -> tuple[bytes, bytes | None] | None:
     buffer = buffer[:_BUFFER].ljust(_BUFFER, b"\0")
     line, newline, _ = buffer[2:].partition(b"\n")
     if not newline:
-        line = line[:-1]  # Linux keeps the last byte of its buffer for the NUL
-        name = line.lstrip(_BLANKS)
-        if not any(byte in name for byte in b" \t\0"):
+        if not any(byte in line.lstrip(_BLANKS) for byte in b" \t\0"):
             raise BadProgram(ENOEXEC, "is a script whose interpreter's name is cut off at 255 bytes")
+        line = line[:-1]  # Linux keeps the last byte of its buffer for a NUL
     line = line.strip(_BLANKS)
     end = next((index for index, byte in enumerate(line) if byte in b" \t\0"), len(line))
     interpreter, rest = line[:end], line[end:]
