@@ -48,7 +48,7 @@ enum { KILLER_OVERRUN = 0x1001, KILLER_AVX = 0x1002, INTERRUPTED = 0x1003 };
 enum { UC_MEM_READ = 16, UC_MEM_WRITE = 17, UC_MEM_FETCH = 18, UC_ERR_INSN_INVALID = 10, UC_ERR_EXCEPTION = 21 };
 #define CTL_WRITE_0(type) ((type) | (0 << 26) | (1 << 30))
 #define CTL_WRITE_2(type) ((type) | (2 << 26) | (1 << 30))
-enum { CTL_REMOVE_CACHE = 9, CTL_TLB_FLUSH = 11 };
+enum { CTL_REMOVE_CACHE = 9, CTL_TB_FLUSH = 10, CTL_TLB_FLUSH = 11 };
 
 struct account {
     int64_t used, peak, limit, reserved;
@@ -132,7 +132,7 @@ struct engine {
     uint64_t interrupted, faults_resolved;
     uint64_t scratch_address;
     uint64_t scan;       /* x86: bits of the mode whose killers are looked for, 0: no need */
-    uint64_t killer_frame;
+    uint64_t killer_frame, counting;
     uint64_t step_frame; /* x86: the frame that one instruction may execute from and store to */
 };
 
@@ -517,6 +517,16 @@ static void drop_translations(struct engine *e, uint64_t frame)
     flush(e);
 }
 
+/* `count` is Unicorn's: a hook on every instruction, of which blocks translated before know nothing. Unicorn itself drops
+   the blocks that have it when the next start comes without. */
+static int start(struct engine *e, uint64_t pc, uint64_t count)
+{
+    if (count && !e->counting)
+        e->call->ctl(e->uc, CTL_WRITE_0(CTL_TB_FLUSH));
+    e->counting = count != 0;
+    return e->call->emu_start(e->uc, pc, 0, 0, count);
+}
+
 static bool shows(struct engine *e, uint64_t address, uint64_t frame)
 {
     uint64_t leaf, *entry = find_entry(e, address, &leaf);
@@ -566,7 +576,7 @@ static int step_over(struct engine *e, uint64_t pc)
     e->skip = 1;
     e->reason = STOP_NONE;
     flush(e);
-    int error = e->call->emu_start(e->uc, pc, 0, 0, 1);
+    int error = start(e, pc, 1);
     e->step_frame = 0;
     e->left--; /* so that no loop of such instructions is for nothing */
     p->generation[frame]++;
@@ -821,7 +831,7 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
             e->call->reg_read(e->uc, (int)e->flags_register, &flags);
             pc |= flags >> 5 & 1;
         }
-        error = e->call->emu_start(e->uc, pc, 0, 0, count);
+        error = start(e, pc, count);
         pc = read_pc(e);
         if (e->reason == STOP_FLIP) {
             if (resolve_flip(e, pc)) {

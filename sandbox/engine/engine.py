@@ -17,6 +17,7 @@ from typing import Protocol
 import unicorn
 from unicorn import x86_const
 
+from sandbox.abi.errno import Errno
 from sandbox.engine import layout, library
 from sandbox.engine.context import Context
 from sandbox.engine.isa import Access, Isa, Trap
@@ -64,6 +65,7 @@ class Space(Protocol):
 
     @property
     def table(self) -> Table: ...
+    def read(self, address: int, length: int) -> bytes: ...
 
 
 class Bus(Protocol):
@@ -213,17 +215,17 @@ class Engine:
             if gate is not None:
                 gate.acquire()
             space.running = False
-        return self._read_report(reason, context)
+        return self._read_report(reason, context, space)
 
     def step(self, context: Context, space: Space) -> Stop:
         """Run exactly one instruction; BUDGET when it simply went well. Slow: for debuggers."""
-        return self._read_report(self._core.run(context, space.table, 1 << 40, 1), context)
+        return self._read_report(self._core.run(context, space.table, 1 << 40, 1), context, space)
 
     def interrupt(self) -> None:
         """From another thread, to kill what runs: it ends with ERROR and cannot go on. Repeat until `run` returns."""
         self._core.interrupt()
 
-    def _read_report(self, reason: int, context: Context) -> Stop:
+    def _read_report(self, reason: int, context: Context, space: Space) -> Stop:
         stop, report = self._stop, self._report
         stop.work = report[layout.WORK]
         stop.pc = report[layout.PC]
@@ -240,6 +242,8 @@ class Engine:
         elif reason == layout.STOP_TRAP:
             stop.vector = report[layout.VECTOR]
             stop.trap = self.isa.traps.get(stop.vector, Trap.OTHER)
+            if stop.vector == layout.ILLEGAL_VECTOR and self._is_breakpoint(space, stop.pc):
+                stop.trap = Trap.BREAKPOINT
             context.forget_exception()
             past = self.isa.trap_pc_after.get(stop.vector)
             if past and not self.privileged:
@@ -249,6 +253,12 @@ class Engine:
             stop.address = report[layout.ADDRESS]
             stop.error = KILLERS[code].format(stop.address) if code in KILLERS else library.strerror(code).decode()
         return stop
+
+    def _is_breakpoint(self, space: Space, pc: int) -> bool:
+        try:
+            return any(space.read(pc, len(code)) == code for code in self.isa.breakpoints)
+        except Errno:
+            return False
 
     # ---- devices
 

@@ -159,6 +159,7 @@ class EngineWords(Structure):
         ("scratch_address", c_uint64),
         ("scan", c_uint64),
         ("killer_frame", c_uint64),
+        ("counting", c_uint64),
         ("step_frame", c_uint64),
     ]
 

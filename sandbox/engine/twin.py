@@ -366,13 +366,19 @@ class TwinCore:
         self._flush()
         return True
 
+    def _start(self, pc: int, count: int) -> int:
+        if count and not self._words.counting:
+            library.control(self._uc, unicorn.UC_CTL_TB_FLUSH)
+        self._words.counting = count != 0
+        return int(library.emu_start(self._uc, pc, 0, 0, count))
+
     def _step_over(self, pc: int) -> int:
         pool, frame = self._pool, self._flip[0]
         self._step_frame = frame
         self._budget.skip = 1
         self._reason = layout.STOP_NONE
         self._flush()
-        error = library.emu_start(self._uc, pc, 0, 0, 1)
+        error = self._start(pc, 1)
         self._step_frame = 0
         self._budget.left -= 1
         pool.generation[frame] = pool.generation[frame] + 1 & 0xFFFFFFFF
@@ -431,7 +437,7 @@ class TwinCore:
             self._reason = layout.STOP_NONE
             if self._words.thumb:
                 pc |= self._read(self._words.flags_register) >> 5 & 1
-            error = library.emu_start(self._uc, pc, 0, 0, count)
+            error = self._start(pc, count)
             pc = self._read(self._words.pc_register) & self._mask
             if self._reason == layout.STOP_FLIP:
                 if self._resolve_flip(pc):
