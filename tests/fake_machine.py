@@ -176,7 +176,8 @@ class FakeGround:
         if config.program[0] == b"unloadable":
             raise LoadError("it is no program")
         self.kind = Kind(config.arch or "x86_64")
-        self.group: Hashable = None
+        self.reads: frozenset[str] = frozenset()
+        self.writes: frozenset[str] = frozenset()
         self.changes: list[str] = []
         self._stock = stock
         self._config = config

@@ -28,6 +28,7 @@ from sandbox.scheduler import (
     Workers,
     policy_named,
 )
+from sandbox.scheduler.epochs import clash
 
 QUANTUM = 1000
 PATIENCE = 20 * 10**9  # how long a wait may take before a test gives up; none comes near it
@@ -139,13 +140,13 @@ def test_the_log_is_the_same_on_one_core_and_on_more(count: int, seed: int, weig
     for cores in (1, 2, 3):
         stage = Stage(cores, deterministic=True, dawdle=yielding)
         for number, guest in enumerate(fleet(count, seed, turns=10)):
-            stage.add(guest, weight=weights[number], group="volume" if number % 3 == 0 else None)
+            stage.add(guest, weight=weights[number], writes=frozenset(["/v"] if number % 3 == 0 else []))
         stage.finish(count)
         logs.append(stage.log)
     assert logs[0] == logs[1] == logs[2]
 
 
-def test_a_group_never_shares_an_epoch() -> None:
+def test_who_writes_the_same_never_shares_an_epoch() -> None:
     stage = Stage(3, deterministic=True, dawdle=yielding)
     inside: list[str] = []
 
@@ -156,7 +157,7 @@ def test_a_group_never_shares_an_epoch() -> None:
     stage._dawdle = lambda: together.append(len(stage.running))
     for guest in fleet(4, 3):
         guest.hooks.append(enter(guest.name))
-        stage.add(guest, group="volume")
+        stage.add(guest, writes=frozenset(["/volume"]))
     stage.finish(4)
     assert set(together) == {1}
     assert set(inside) == {"vm0", "vm1", "vm2", "vm3"}
@@ -275,6 +276,21 @@ def test_visitors_get_in_while_workers_are_busy() -> None:
     assert visits == 200
     assert not stage.monitor.mine
     stage.drive.close()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (("", "/a"), ("", "/a"), True), (("", "/a"), ("/a", ""), True), (("/a", ""), ("", "/a/b"), True),
+        (("/a", ""), ("/a", ""), False), (("", "/a"), ("", "/ab"), False), (("", ""), ("", "/a"), False),
+    ],
+)  # fmt: skip
+def test_who_clashes(one: tuple[str, str], other: tuple[str, str], expected: bool) -> None:
+    first, second = (
+        Share(None, reads=frozenset(filter(None, [reads])), writes=frozenset(filter(None, [writes])))
+        for reads, writes in (one, other)
+    )
+    assert clash(first, second) is clash(second, first) is expected
 
 
 # Leases

@@ -15,6 +15,7 @@ from sandbox.clock import Clock, Entropy
 from sandbox.engine import Engine, isa_named
 from sandbox.errors import ConfigurationError
 from sandbox.events import Recorder
+from sandbox.hypervisor.images import Images
 from sandbox.machine import Machine
 from sandbox.memory import FramePool
 from sandbox.vm import Console, VmConfig
@@ -44,7 +45,8 @@ class Surroundings:
 
 class Ground(Protocol):
     kind: Kind
-    group: Hashable  # what it may write to together with others; None: nothing
+    reads: frozenset[str]  # the host's directories that it shares with others: only read, and written
+    writes: frozenset[str]
 
     def boot(self) -> Machine:
         """A new machine, ready to run its program. Raises LoadError, ConfigurationError, OutOfMemory."""
@@ -74,6 +76,7 @@ class MachineBuilder:
 
     def __init__(self, memory: int, monitor: Monitor, exact: bool) -> None:
         self.pool = FramePool(memory)
+        self._images = Images()
         self._monitor = monitor
         self._exact = exact
 
@@ -82,7 +85,7 @@ class MachineBuilder:
             raise ConfigurationError("boards are not served yet")
         from sandbox.hypervisor.linux import LinuxGround
 
-        return LinuxGround(self.pool, config, surroundings)
+        return LinuxGround(self.pool, self._images, config, surroundings)
 
     def open_engine(self, kind: Hashable) -> Engine:
         assert isinstance(kind, Kind)
@@ -91,4 +94,5 @@ class MachineBuilder:
         return engine
 
     def close(self) -> None:
+        self._images.close()
         self.pool.close()

@@ -138,7 +138,7 @@ class Hypervisor:
             surroundings = Surroundings(vm.console, clock, self._entropy(config), recorder, self.deterministic)
             ground = self._builder.prepare(config, surroundings)
             vm.isa_name = ground.kind.isa
-            share = Share(None, config.weight, config.latency, config.period, group=ground.group)
+            share = Share(None, config.weight, config.latency, config.period, reads=ground.reads, writes=ground.writes)
             tenancy = self._leases.admit(ground.kind, config.dedicated)
             tenant = Tenant(vm, share, ground, tenancy, recorder, clock)
             share.owner = tenant

@@ -94,7 +94,7 @@ class Supervisor:
         )
         self.drive.kick()
         if wait:
-            self.drive.wait_until(lambda: vm.lifecycle.ended, None)
+            self._wait_for_end(tenant)
 
     def kill(self, tenant: Tenant, reason: str, status: int) -> None:
         vm = tenant.vm
@@ -114,7 +114,12 @@ class Supervisor:
     def kill_and_wait(self, tenant: Tenant, reason: str, status: int) -> None:
         self.kill(tenant, reason, status)
         if not self.drive.inside_turn():
-            self.drive.wait_until(lambda: tenant.vm.lifecycle.ended, None)
+            self._wait_for_end(tenant)
+
+    def _wait_for_end(self, tenant: Tenant) -> None:
+        """Of this run: somebody else may have started the next one before we get to look."""
+        run = tenant.vm.starts
+        self.drive.wait_until(lambda: tenant.vm.lifecycle.ended or tenant.vm.starts != run, None)
 
     def release(self, tenant: Tenant) -> None:
         """It has ended, or never began; nothing of it stays."""
@@ -189,15 +194,15 @@ class Supervisor:
         machine.on_wake = lambda: self.wake(tenant)
         vm.attach(machine)
         vm.lifecycle.move("start", vm.name)
+        vm.starts += 1
         vm.exit_status = vm.reason = vm.crash = None
         tenant.ended_by_us = tenant.stopping = tenant.pause_wanted = False
         tenant.doom = None
-        tenant.starts += 1
         tenant.last_start = now
         tenant.first_start = now if tenant.first_start is None else tenant.first_start
         tenant.start_cpu = tenant.quiet_cpu = tenant.cpu
         tenant.quiet_calls = -1
-        tenant.recorder.record(Started(tenant.starts))
+        tenant.recorder.record(Started(vm.starts))
         self.set_deadline(tenant)
         self._queue.free(tenant.share, now)
         self._queue.revive(tenant.share, now)
@@ -222,6 +227,7 @@ class Supervisor:
         if action == "exit" and machine.death is not None:
             action = "crash"
         vm.exit_status = machine.exit_status if machine.exit_status is not None else KILLED
+        vm.last_status = vm.exit_status
         vm.reason = machine.death or None
         vm.crash = getattr(machine, "crash", None)
         vm.lifecycle.move(action, vm.name)

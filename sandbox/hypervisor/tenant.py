@@ -33,7 +33,6 @@ class Tenant:
     ended_by_us: bool = False  # the operator or a limit, not itself
     stopping: bool = False
 
-    starts: int = 0
     failures: int = 0  # in a row, for the restart policy
     first_start: int | None = None
     last_start: int = 0

@@ -5,8 +5,8 @@ nothing else; then they are run, in any order and on as many threads as there ar
 committed one after the other in the order in which they were decided, the clock moving by what each has used.
 `WIDTH` does not depend on the number of cores, so the event log of a fleet is the same on one core and on two,
 whatever the host's load. What makes it true: turns of one epoch share nothing that a guest can see (each VM has a
-clock of its own that starts the epoch at the common time, each pen is held until the commit, shares of
-one `group`, which may write to a common volume, never run in the same epoch), and each turn is exact.
+clock of its own that starts the epoch at the common time, each pen is held until the commit, shares that write
+to what others read never run in the same epoch), and each turn is exact.
 
 Time moves only while somebody waits (`wait_until`): between two calls of a program that starts, waits and kills,
 nothing happens, and so the program's own pace does not matter either. When all sleep, the clock jumps to the next
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 from sandbox.clock import VirtualClock
 from sandbox.errors import StateError
@@ -27,6 +27,15 @@ from sandbox.scheduler.share import Share
 from sandbox.scheduler.turn import Commit, Serve, Turn
 
 WIDTH = 8
+
+
+def clash(one: Share, other: Share) -> bool:
+    """Whether one writes what the other may look at."""
+    return _touch(one.writes, other.reads | other.writes) or _touch(other.writes, one.reads)
+
+
+def _touch(some: frozenset[str], others: frozenset[str]) -> bool:
+    return any(a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/") for a in some for b in others)
 
 
 class Epochs:
@@ -138,15 +147,13 @@ class Epochs:
     def _decide(self) -> list[Share]:
         now = self._clock.monotonic()
         epoch: list[Share] = []
-        groups: set[Hashable] = set()
         while len(epoch) < WIDTH:
             share = self._queue.next(now, eager=not epoch)
             if share is None:
                 break
-            if share.group is not None and share.group in groups:
+            if (share.reads or share.writes) and any(clash(share, other) for other in epoch):
                 self._queue.take_back(share, now)
                 break
-            groups.add(share.group)
             epoch.append(share)
         return epoch
 

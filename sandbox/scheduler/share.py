@@ -8,7 +8,6 @@ bytes in exact mode, CPU nanoseconds when free-running.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -44,7 +43,8 @@ class Share:
     period: int = 100_000_000  # EDF only: each quantum of work is due this many nanoseconds after it was wanted
     cap: Cap | None = None  # of CPU time
     output_cap: Cap | None = None  # of bytes written; the owner charges it
-    group: Hashable = None  # shares of one group touch common things and never run at the same time when deterministic
+    reads: frozenset[str] = frozenset()  # paths of things that others may write; deterministic turns keep apart
+    writes: frozenset[str] = frozenset()
     engine: Any = None  # the lease's memory (scheduler.leases)
 
     # kept by RunQueue

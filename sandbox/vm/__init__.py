@@ -14,7 +14,16 @@ goes in and out. Below: kernel, board, vfs, memory. Above: snapshot, scheduler, 
 
 from __future__ import annotations
 
-from sandbox.vm.configuration import LIMITS, OPTIONS, Restart, VmConfig, Volume, configure, parse_option
+from sandbox.vm.configuration import (
+    DEFAULT_ENVIRONMENT,
+    LIMITS,
+    OPTIONS,
+    Restart,
+    VmConfig,
+    Volume,
+    configure,
+    parse_option,
+)
 from sandbox.vm.console import Console
 from sandbox.vm.front import VM
 from sandbox.vm.host import Host
@@ -22,6 +31,7 @@ from sandbox.vm.lifecycle import ENDED, STATES, TRANSITIONS, Lifecycle
 from sandbox.vm.statistics import Statistics
 
 __all__ = [
+    "DEFAULT_ENVIRONMENT",
     "ENDED",
     "LIMITS",
     "OPTIONS",

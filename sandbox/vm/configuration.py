@@ -19,6 +19,10 @@ from sandbox.errors import ConfigurationError
 from sandbox.quantity import parse_duration, parse_size
 
 ARCHES = ("x86_64", "i386", "arm64", "arm", "riscv64")
+DEFAULT_ENVIRONMENT: dict[bytes, bytes] = {
+    b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    b"HOME": b"/root",
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -46,7 +50,7 @@ class VmConfig:
     arch: str | None = None
     rootfs: str | None = None
     board: str | None = None
-    environment: tuple[tuple[bytes, bytes], ...] = ()
+    environment: tuple[tuple[bytes, bytes], ...] = tuple(DEFAULT_ENVIRONMENT.items())  # all of it, when given
     cwd: bytes = b"/"
     user: tuple[int, int] = (0, 0)
     hostname: bytes = b"sandbox"

@@ -4,6 +4,9 @@ What the guest writes to stdout and stderr is kept together in a bounded buffer,
 newest `KEPT` bytes, each with its place in the whole, so that a reader that comes late knows what it missed.
 Listeners get every piece as it is written, with its stream (1 or 2). Input is bounded as well: `write` takes
 what there is room for.
+
+A `sink` takes the output away at the moment it is written, and may take less than all or raise Errno(EAGAIN): the
+guest then sleeps in its write until somebody wakes `output`. That is how a foreground VM gets back-pressure.
 """
 
 from __future__ import annotations
@@ -25,11 +28,9 @@ class Console:
         self._kept = kept
         self._buffer = bytearray()
         self._listeners: list[Listener] = []
-        # Where the output goes first, if it can be full or gone: takes what there is room for, or raises Errno; who
-        # sets it wakes `output` when there is room again.
-        self.sink: Sink | None = None
-        self.output = WaitQueue()
         self._position = 0
+        self.sink: Sink | None = None
+        self.output = WaitQueue()  # where a guest sleeps whose output the sink does not take
         self.input = ByteQueue()
         self._used_input = False
         self._whole: bytes | None = None
@@ -115,7 +116,8 @@ class Console:
             self.input = ByteQueue(self._whole, closed=True)
             self.total_input += len(self._whole)
         elif self._used_input:
-            self.input = ByteQueue()
+            wanted, self.input = self.input.on_wanted, ByteQueue()
+            self.input.on_wanted = wanted
         self._used_input = True
         return self.input
 

@@ -47,6 +47,8 @@ class VM:
         self.lifecycle = Lifecycle()
         self.isa_name = config.arch or ""
         self.exit_status: int | None = None
+        self.last_status = 0  # of the last run that has ended
+        self.starts = 0
         self.reason: str | None = None  # why it ended, when it did not exit by itself
         self.crash: CrashReport | None = None
         self.restart_pending = False
@@ -102,9 +104,12 @@ class VM:
     def wait(self, timeout: float | str | None = None) -> int:
         """Until it has ended; returns its exit status. Raises GuestTimeout after `timeout` seconds."""
         limit = None if timeout is None else parse_duration(timeout, "timeout")
-        if not self._host.wait_for(self, lambda: self.over, limit):
+        run = self.starts
+        restarts = self.config.restart.mode != "never"
+        # Without a restart policy, a new start means that this run has ended and somebody else was quicker to look.
+        if not self._host.wait_for(self, lambda: self.over or (run != self.starts and run > 0 and not restarts), limit):
             raise GuestTimeout(f"{self.name} has not ended within {timeout} s")
-        return self.exit_status if self.exit_status is not None else 0
+        return self.last_status
 
     def remove(self, force: bool = False) -> None:
         """Forget it and free everything it holds. It must have ended, unless `force`."""
@@ -173,11 +178,10 @@ class VM:
             self._observe(machine, entry)
 
     def _observe(self, machine: Machine | None, entry: tuple[str, Any]) -> Callable[[], None]:
-        install = getattr(machine, "on_syscall", None)
-        if install is None:
+        observers = getattr(machine, "observers", None)
+        if observers is None:
             return lambda: None
-        name, observer = entry
-        end: Callable[[], None] = install(name, observer)
+        end: Callable[[], None] = observers.add(*entry)
         return end
 
     def _borrow(self) -> AbstractContextManager[Machine]:

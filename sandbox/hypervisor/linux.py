@@ -1,0 +1,178 @@
+"""The ground of a Linux VM: memory account, root filesystem, mounts; and the machines that boot on it.
+
+The root filesystem and what was written to it outlive a machine: files can be read after it has ended, and a
+restart finds them as they were. Neighbours: images.py, program.py, sandbox.kernel.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from sandbox.abi.errno import Errno
+from sandbox.engine import isa_named
+from sandbox.errors import ConfigurationError
+from sandbox.hypervisor.builder import Kind, Surroundings
+from sandbox.hypervisor.images import Images
+from sandbox.hypervisor.program import check_host_file, find_isa, place_in_guest
+from sandbox.kernel.linux import LinuxMachine
+from sandbox.kernel.process import MachineLimits
+from sandbox.kernel.start import boot
+from sandbox.kernel.task import Credentials
+from sandbox.machine import Machine
+from sandbox.memory import PAGE_SIZE, FramePool
+from sandbox.vfs.mount import Mounts
+from sandbox.vfs.overlay import Overlay
+from sandbox.vfs.root import build_root, get_file, mount_at, mount_host
+from sandbox.vfs.stream import StreamFile, StreamNode
+from sandbox.vfs.tmpfs import Tmpfs
+from sandbox.vm import VmConfig, Volume
+
+LARGEST_FILE = 256 << 20  # what `files.read` brings out at most
+
+
+class LinuxGround:
+    def __init__(self, pool: FramePool, images: Images, config: VmConfig, surroundings: Surroundings) -> None:
+        self._pool = pool
+        self._images = images
+        self._config = config
+        self._surroundings = surroundings
+        self._account = pool.account(config.memory)
+        self._mounts: Mounts | None = None
+        self._closed = False
+        self.reads, self.writes = _common_directories(config)
+        try:
+            self._program = self._build(config)
+            environment = dict(config.environment)
+            isa = find_isa(
+                self._tree, config.cwd, self._credentials, self._program, environment, config.arch,
+                complete=config.rootfs is not None,
+            )  # fmt: skip
+        except BaseException:
+            self.close()
+            raise
+        self._environment = environment
+        self.kind = Kind(isa)
+
+    @property
+    def _tree(self) -> Mounts:
+        assert self._mounts is not None
+        return self._mounts
+
+    @property
+    def _credentials(self) -> Credentials:
+        return Credentials(*self._config.user)
+
+    def _build(self, config: VmConfig) -> bytes:
+        """Make the tree; the program's path or name in it."""
+        word = config.program[0]
+        if config.rootfs is not None:
+            image, program = self._images.rootfs(config.rootfs), word
+        else:
+            path = check_host_file(os.fsdecode(word))
+            program = place_in_guest(path)
+            image = self._images.with_program(path, program, config.arch, config.hostname)
+        surroundings = self._surroundings
+        mounts = self._mounts = build_root(
+            image, self._pool, self._account, surroundings.clock, surroundings.entropy,
+            limit=config.disk, close_image=False,
+        )  # fmt: skip
+        for place, limit in config.tmpfs:
+            filesystem = Tmpfs(self._pool, self._account, surroundings.clock, limit, root_mode=0o1777)
+            mount_at(mounts, place, filesystem, source=b"tmpfs")
+        for volume in config.volumes:
+            self._mount(mounts, volume)
+        return program
+
+    def _mount(self, mounts: Mounts, volume: Volume) -> None:
+        if "/" not in volume.source:
+            raise ConfigurationError(
+                f"named volumes are not served yet ({volume.source!r}); a host directory is written with a slash"
+            )
+        if not os.path.exists(volume.source):
+            raise ConfigurationError(f"{volume.source} does not exist: nothing to mount")
+        mount_host(mounts, volume.path, volume.source, volume.read_only, self._images.descriptors)
+
+    def boot(self) -> Machine:
+        config, surroundings = self._config, self._surroundings
+        machine = LinuxMachine(
+            isa_named(self.kind.isa),
+            self._pool,
+            self._account,
+            self._tree,
+            clock=surroundings.clock,
+            entropy=surroundings.entropy,
+            hostname=config.hostname,
+            limits=MachineLimits(config.max_tasks, config.max_files),
+            deterministic=surroundings.deterministic,
+            events=surroundings.recorder,
+        )
+        machine.owns_mounts = False
+        try:
+            boot(
+                machine,
+                config.program,
+                dict(self._environment),
+                program=self._program,
+                cwd=config.cwd,
+                credentials=self._credentials,
+                stdio=self._streams(machine),
+            )
+        except BaseException:
+            machine.release()
+            raise
+        return machine
+
+    def _streams(self, machine: LinuxMachine) -> list[StreamFile]:
+        console = self._surroundings.console
+        streams = [StreamFile(None, console.renew_input(), machine.pipes)]
+        for number in (1, 2):
+            write = partial(console.put, number)
+            node = StreamNode(machine.pipes, machine.pipes.number(), write, None)
+            node.queue = console.output
+            streams.append(StreamFile(write, None, node=node))
+        return streams
+
+    def change_limit(self, config: VmConfig, limit: str, machine: Machine | None) -> None:
+        if limit == "memory":
+            self._account.limit = config.memory // PAGE_SIZE
+        elif limit == "disk":
+            root = self._tree.root.mount.filesystem
+            assert isinstance(root, Overlay)
+            root.upper.set_limit(config.disk)
+        elif limit in ("max_tasks", "max_files") and isinstance(machine, LinuxMachine):
+            machine.limits = MachineLimits(config.max_tasks, config.max_files)
+            machine.file_budget.limit = config.max_files
+        self._config = config
+
+    def read_file(self, path: bytes) -> bytes:
+        shown = path.decode("utf-8", "backslashreplace")
+        try:
+            data = get_file(self._tree, path, LARGEST_FILE + 1)
+        except Errno as error:
+            raise ConfigurationError(f"{shown} cannot be read: {os.strerror(error.number).lower()}") from None
+        if len(data) > LARGEST_FILE:
+            raise ConfigurationError(f"{shown} is larger than {LARGEST_FILE >> 20} MiB")
+        return data
+
+    def memory(self) -> tuple[int, int]:
+        if self._closed:
+            return 0, 0
+        return self._account.used * PAGE_SIZE, self._account.peak * PAGE_SIZE
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._mounts is not None:
+            self._mounts.close()
+        self._account.close()
+
+
+def _common_directories(config: VmConfig) -> tuple[frozenset[str], frozenset[str]]:
+    """The host's directories that others may use, too: only read, and written."""
+    reads: set[str] = set()
+    writes: set[str] = set()
+    for volume in config.volumes:
+        (reads if volume.read_only else writes).add(os.path.realpath(volume.source))
+    return frozenset(reads), frozenset(writes)

@@ -1,0 +1,81 @@
+"""Which program a VM runs, where it is in its tree, and which ISA it is for.
+
+Without a root filesystem the first word names a file of the host, which is put into /bin of the built-in root; with
+one it is a path in the guest, or a name that is looked for on PATH. Everything here is before the first instruction,
+so failures are LoadErrors for the operator: 127 not found, 126 found and not to be run.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from sandbox.abi.errno import Errno
+from sandbox.errors import ConfigurationError, LoadError
+from sandbox.kernel.program import executable
+from sandbox.kernel.start import DEFAULT_PATH, find_program
+from sandbox.kernel.task import Credentials, FsContext
+from sandbox.loader import for_operator, identify, parse
+from sandbox.loader.elf import read_range
+from sandbox.loader.script import resolve
+from sandbox.memory import PageSource
+from sandbox.vfs.mount import Mounts
+from sandbox.vfs.walk import walk
+
+HEADER = 64
+
+
+def check_host_file(path: str) -> str:
+    """The path of a program on the host, or a LoadError."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise LoadError(
+            f"{path}: no such program on the host (with rootfs it would be one of the guest's)", 127
+        ) from None
+    except OSError as error:
+        raise LoadError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise LoadError(f"{path}: the file is not a regular file")
+    return path
+
+
+def place_in_guest(path: str) -> bytes:
+    """Where a program of the host is put."""
+    name = os.path.basename(os.path.realpath(path) if not os.path.basename(path) else path)
+    return b"/bin/" + os.fsencode(name.removesuffix(".s"))
+
+
+def find_isa(
+    mounts: Mounts,
+    cwd: bytes,
+    credentials: Credentials,
+    name: bytes,
+    environment: dict[bytes, bytes],
+    wanted: str | None,
+    complete: bool,
+) -> str:
+    """The ISA of the program, through `#!` lines. `complete`: the tree may hold an interpreter that it needs."""
+    root = mounts.root.top()
+    shown = name.decode("utf-8", "backslashreplace")
+    try:
+        fs = FsContext(root, walk(mounts, root, root, cwd, credentials))
+    except Errno as error:
+        raise ConfigurationError(f"the working directory {cwd!r} cannot be entered ({error})") from None
+
+    def open_program(path: bytes) -> PageSource:
+        return executable(walk(mounts, fs.root, fs.cwd, path, credentials), credentials)
+
+    try:
+        path = find_program(mounts, fs, credentials, name, environment.get(b"PATH", DEFAULT_PATH))
+        source = resolve(open_program, path, [name]).source
+        isa = identify(read_range(source, 0, HEADER))
+        interpreter = None if complete else parse(source).interpreter
+    except Errno as error:
+        raise for_operator(error, shown) from None
+    if interpreter is not None:
+        needs = interpreter.decode("utf-8", "backslashreplace")
+        raise LoadError(f"{shown}: the program is dynamically linked and needs {needs}: give it a root filesystem")
+    if wanted is not None and wanted != isa:
+        raise ConfigurationError(f"{shown} is a program for {isa}, not for {wanted}")
+    return isa
