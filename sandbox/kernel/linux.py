@@ -26,6 +26,7 @@ from sandbox.kernel.dispatch import dispatch, dispatch_observed
 from sandbox.kernel.faults import serve_stop
 from sandbox.kernel.fdtable import FileBudget
 from sandbox.kernel.futex import FutexTable
+from sandbox.kernel.interval import check_cpu_time
 from sandbox.kernel.nameless import Nameless
 from sandbox.kernel.observers import Observers
 from sandbox.kernel.process import MachineLimits, Process
@@ -236,6 +237,8 @@ class LinuxMachine:
                 break
         self.settle_time(task)
         self.current = None
+        if task.process.cpu_timers or task.process.cpu_limited:
+            check_cpu_time(task)
         return budget - left, work
 
     # -- sleeping and waking ----------------------------------------------------------------------------

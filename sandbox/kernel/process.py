@@ -8,7 +8,7 @@ task, because clone(2) can share them in any combination.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sandbox.abi import flags
 from sandbox.abi.signals import (
@@ -22,13 +22,10 @@ from sandbox.kernel.signals import PendingSignals, SignalActions, SignalInfo, se
 from sandbox.wait import WaitQueue
 
 if TYPE_CHECKING:
+    from sandbox.kernel.interval import IntervalTimer
     from sandbox.kernel.linux import LinuxMachine
     from sandbox.kernel.task import Task
     from sandbox.vfs.mount import Place
-
-
-class Cancellable(Protocol):
-    def cancel(self) -> None: ...
 
 
 UNLIMITED = flags.RLIM_INFINITY
@@ -134,8 +131,11 @@ class Process:
         self.arguments: tuple[int, int] = (0, 0)  # where /proc/PID/cmdline is in memory
         self.environment: tuple[int, int] = (0, 0)
         self.auxiliary = b""
-        self.interval_timers: dict[int, Cancellable] = {}  # setitimer, by which
-        self.timers: dict[int, Cancellable] = {}  # timer_create, by number
+        self.interval_timers: dict[int, IntervalTimer] = {}  # setitimer, by which
+        self.timers: dict[int, IntervalTimer] = {}  # timer_create, by number
+        self.cpu_timers: list[IntervalTimer] = []  # those that count CPU time
+        self.cpu_limited = False  # RLIMIT_CPU is not unlimited
+        self.next_cpu_warning = 0  # seconds of CPU time at which the next SIGXCPU is due
         self.dumpable = 1
         self.last_uid = 0
         self.last_name = b""  # of the last thread to end
@@ -147,6 +147,7 @@ class Process:
     def inherit(self, old: Process) -> None:
         """What a forked process has from the one that forked it (which need not be its parent)."""
         self.limits = old.limits.copy()
+        self.cpu_limited = old.cpu_limited
         self.executable, self.arguments, self.environment = old.executable, old.arguments, old.environment
         self.auxiliary, self.executable_place = old.auxiliary, old.executable_place
         self.group, self.session, self.terminal = old.group, old.session, old.terminal
@@ -169,6 +170,11 @@ class Process:
         for task in self.threads.values():
             return task.credentials.uid
         return self.last_uid
+
+    def cpu_time(self) -> int:
+        """Nanoseconds used by all threads, ended and living."""
+        total = self.usage.user + self.usage.system
+        return total + sum(self.kernel.cpu_time(task) for task in self.threads.values())
 
     def cancel_timers(self) -> None:
         for timer in (*self.interval_timers.values(), *self.timers.values()):

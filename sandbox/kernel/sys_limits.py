@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.abi import flags
 from sandbox.abi.errno import EINVAL, EPERM, ESRCH, Errno
-from sandbox.abi.flags import RLIM_INFINITY, RLIMIT_DATA, RLIMIT_NOFILE, RLIMIT_STACK
+from sandbox.abi.flags import RLIM_INFINITY, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_NOFILE, RLIMIT_STACK
 from sandbox.abi.structs import BITS, RLIMIT, pack_rusage
 from sandbox.kernel.process import RESOURCES, Process, Usage
 from sandbox.kernel.row import FULL, PARTIAL, Row
@@ -36,6 +36,9 @@ def set_limit(task: Task, process: Process, resource: int, soft: int, hard: int)
     if resource == RLIMIT_NOFILE and hard > task.kernel.limits.files:
         raise Errno(EPERM)
     process.limits[resource] = soft, hard
+    if resource == RLIMIT_CPU:
+        process.cpu_limited = (soft, hard) != (RLIM_INFINITY, RLIM_INFINITY)
+        process.next_cpu_warning = 0
     for thread in process.threads.values():
         if resource == RLIMIT_NOFILE:
             thread.files.limit = soft
@@ -141,7 +144,7 @@ ROWS: tuple[Row, ...] = (
     Row("getrlimit", old_getrlimit, "resource:choice:resource limit:out", FULL, isas=("i386", "arm")),
     Row("ugetrlimit", getrlimit, "resource:choice:resource limit:out", FULL),
     Row("setrlimit", setrlimit, "resource:choice:resource limit:in", PARTIAL,
-        "enforced: AS, DATA, STACK, NOFILE, NPROC, FSIZE, MEMLOCK; recorded: the others"),
+        "enforced: AS, CPU, DATA, STACK, NOFILE, NPROC, FSIZE, MEMLOCK; recorded: the others"),
     Row("prlimit64", prlimit64, "pid:pid resource:choice:resource new:in old:out", PARTIAL, "as setrlimit"),
     Row("getrusage", getrusage, "who:choice:rusage usage:out", PARTIAL, _COUNTED),
 )  # fmt: skip

@@ -19,7 +19,6 @@ from sandbox.kernel.signals import is_deliverable
 from sandbox.wait import Block
 
 if TYPE_CHECKING:
-    from sandbox.kernel.process import Process
     from sandbox.kernel.task import Task
 
 FOREVER = (1 << 62) - 1
@@ -43,11 +42,6 @@ def read_timespec(task: Task, address: int, width: int) -> int:
     return int(min(seconds * NANOSECONDS + nanoseconds, FOREVER))
 
 
-def process_cpu_time(process: Process) -> int:
-    total = process.usage.user + process.usage.system
-    return total + sum(process.kernel.cpu_time(task) for task in process.threads.values())
-
-
 def clock_now(task: Task, clock: int) -> int:
     """Nanoseconds on the guest's clock `clock`. Raises Errno(EINVAL) when there is none of that number."""
     kernel = task.kernel
@@ -56,7 +50,7 @@ def clock_now(task: Task, clock: int) -> int:
     if clock in _REALTIME:
         return kernel.clock.realtime()
     if clock == flags.CLOCK_PROCESS_CPUTIME_ID:
-        return process_cpu_time(task.process)
+        return task.process.cpu_time()
     if clock == flags.CLOCK_THREAD_CPUTIME_ID:
         return kernel.cpu_time(task)
     if clock < 0:
@@ -77,7 +71,7 @@ def _dynamic_clock(task: Task, clock: int) -> int:
     process = task.process if number == 0 else task.kernel.processes.get(number)
     if process is None:
         raise Errno(EINVAL)
-    return process_cpu_time(process)
+    return process.cpu_time()
 
 
 def _clock_gettime(width: int) -> Callable[[Task, int, int], int]:
@@ -184,7 +178,7 @@ def _clock_nanosleep(width: int) -> Callable[[Task, int, int, int, int], int]:
 def times(task: Task, buffer: int) -> int:
     process = task.process
     if buffer:
-        own = process_cpu_time(process)
+        own = process.cpu_time()
         children = process.children_usage
         mask = (1 << 8 * task.word) - 1
         values = (own // TICK, 0, children.user // TICK, children.system // TICK)
