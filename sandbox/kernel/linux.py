@@ -33,6 +33,7 @@ from sandbox.kernel.process import MachineLimits, Process
 from sandbox.kernel.signals import SignalInfo, is_deliverable, send_to_process
 from sandbox.kernel.stats import KernelStats
 from sandbox.kernel.table import calls
+from sandbox.kernel.terminals import Terminals
 from sandbox.kernel.timers import TimerQueue
 from sandbox.kernel.trace import TraceFormatter
 from sandbox.machine import Activity, Outcome
@@ -95,6 +96,7 @@ class LinuxMachine:
         self.futexes = FutexTable()
         self.file_budget = FileBudget(self.limits.files)
         self.nameless = Nameless(pool, account, clock)
+        self.terminals = Terminals(self)
         self.file_owners: WeakKeyDictionary[OpenFile, int] = WeakKeyDictionary()  # fcntl(F_SETOWN)
         self.recent: deque[tuple[int, int, tuple[int, ...], int | None]] = deque(maxlen=LAST_CALLS)
         self.pipes = PipeFs(clock)

@@ -18,7 +18,10 @@ from sandbox.abi.errno import EAGAIN, EFAULT, EFBIG, EINVAL, EPIPE, Errno
 from sandbox.abi.flags import O_APPEND, O_LARGEFILE, O_NONBLOCK, RLIM_INFINITY, RLIMIT_FSIZE, S_IFBLK, S_IFMT, S_IFREG
 from sandbox.abi.signals import SI_USER, SIGPIPE, SIGXFSZ
 from sandbox.abi.structs import IOVEC
+from sandbox.kernel.job_control import may_read, may_write
+from sandbox.kernel.readiness import deadline_after, wait
 from sandbox.kernel.signals import SignalInfo, send_to_task
+from sandbox.vfs.terminal import TerminalFile
 from sandbox.wait import Block
 
 if TYPE_CHECKING:
@@ -80,6 +83,9 @@ def receive(
     if not total:
         return len(file.read(0, offset))
     seekable = file.node.mode & S_IFMT in (S_IFREG, S_IFBLK)
+    terminal = file.terminal if isinstance(file, TerminalFile) else None
+    if terminal is not None:
+        may_read(task, terminal)
     if not seekable and not task.space.writable(segments[0][0], 1):
         file.read(0)  # a descriptor that cannot be read fails for that reason
         raise Errno(EFAULT)  # before a stream loses bytes that the guest cannot take
@@ -93,6 +99,8 @@ def receive(
             if done:
                 return done
             if error.number == EAGAIN:
+                if terminal is not None and terminal.read_timeout is not None:
+                    return _read_in_time(task, file, terminal.read_timeout)
                 wait_for(file, nonblocking)
             raise
         except Block:
@@ -109,6 +117,14 @@ def receive(
             raise Errno(EFAULT)
         if done == total or len(data) < size:
             return done
+
+
+def _read_in_time(task: Task, file: OpenFile, timeout: int) -> int:
+    """A terminal in raw mode with VTIME: nothing typed in that time is an answer, too."""
+    if file.flags & O_NONBLOCK:
+        raise Errno(EAGAIN)
+    wait(task, deadline_after(task, timeout), (file.queue,))
+    return 0
 
 
 def _scatter(space: AddressSpace, segments: Segments, skip: int, data: bytes) -> int:
@@ -155,8 +171,11 @@ def send(task: Task, file: OpenFile, segments: Segments, offset: int | None = No
     if not total:
         file.write(b"", offset)
         return 0
-    if file.node.mode & S_IFMT == S_IFREG and file.writable:
-        total = room(task, file, total, offset)
+    if file.node.mode & S_IFMT == S_IFREG:
+        if file.writable:
+            total = room(task, file, total, offset)
+    elif isinstance(file, TerminalFile):
+        may_write(task, file.terminal)
     done: int = task.restart.get("done", 0)
     while done < total:
         piece = _gather(task.space, segments, done, min(total - done, PIECE))

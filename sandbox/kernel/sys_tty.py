@@ -1,0 +1,81 @@
+"""ioctl: the requests every file knows, and the hand-over of all others to the file itself.
+
+A terminal answers the TC* and TIOC* requests (`sandbox.vfs.terminal`); those about sessions and process groups need
+to know who asks and are served by `sandbox.kernel.job_control`. What a file does not know is ENOTTY.
+Source: ioctl(2), ioctl_tty(2); fs/ioctl.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.abi.errno import ENOTTY, Errno
+from sandbox.abi.flags import (
+    O_ACCMODE,
+    O_ASYNC,
+    O_CLOEXEC,
+    O_NONBLOCK,
+    S_IFDIR,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+    open_flags,
+)
+from sandbox.kernel import job_control
+from sandbox.kernel.lookup import install, opened
+from sandbox.kernel.row import PARTIAL, Row
+from sandbox.vfs.pty import PtyMaster
+from sandbox.vfs.terminal import TerminalFile
+
+if TYPE_CHECKING:
+    from sandbox.kernel.task import Task
+    from sandbox.vfs.file import OpenFile
+
+FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC, FIGETBSZ = 0x541B, 0x5421, 0x5450, 0x5451, 0x5452, 2
+TIOCGPTPEER = 0x5441
+FIOQSIZE = {"arm": 0x545E}
+_FIOQSIZE = 0x5460
+
+
+def ioctl(task: Task, fd: int, request: int, argument: int) -> int:
+    file = opened(task, fd)
+    if request in (FIOCLEX, FIONCLEX):
+        task.files.set_close_on_exec(fd, request == FIOCLEX)
+        return 0
+    if request in (FIONBIO, FIOASYNC):
+        flag = O_NONBLOCK if request == FIONBIO else O_ASYNC
+        on = any(task.space.copy_in(argument, 4))
+        file.flags = file.flags | flag if on else file.flags & ~flag
+        return 0
+    kind = file.node.mode & S_IFMT
+    if request == FIOQSIZE.get(task.isa, _FIOQSIZE):
+        if kind not in (S_IFREG, S_IFDIR, S_IFLNK):
+            raise Errno(ENOTTY)
+        task.space.copy_out(argument, file.node.size.to_bytes(8, "little"))
+        return 0
+    if request == FIGETBSZ and kind in (S_IFREG, S_IFDIR):
+        task.space.copy_out(argument, file.node.stat().blksize.to_bytes(4, "little"))
+        return 0
+    if request == FIONREAD and kind == S_IFREG:
+        task.space.copy_out(argument, _left(file).to_bytes(4, "little"))
+        return 0
+    if isinstance(file, PtyMaster) and request == TIOCGPTPEER:
+        task.files.expect_room()
+        flags = open_flags(task.isa, argument & 0xFFFFFFFF)
+        slave = task.kernel.terminals.peer(file, flags & (O_ACCMODE | O_NONBLOCK))
+        return install(task, slave, bool(flags & O_CLOEXEC))
+    if isinstance(file, TerminalFile | PtyMaster):
+        answer = job_control.ioctl(task, file, request, argument)
+        if answer is not None:
+            return answer
+    return file.ioctl(request, argument, task.space)
+
+
+def _left(file: OpenFile) -> int:
+    """What remains to be read, as an int (it wraps, as on Linux)."""
+    return (file.node.size - file.position) & 0xFFFFFFFF
+
+
+ROWS = [
+    Row("ioctl", ioctl, "fd:fd request:uint argument:ulong", PARTIAL, "files, pipes and terminals; no other devices"),
+]
