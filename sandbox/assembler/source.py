@@ -106,6 +106,7 @@ def _lines(source: str, name: str, check_directives: bool) -> tuple[list[Line], 
     part = 0
     blocks: list[tuple[str, int]] = []  # (what closes it, the line that opened it)
     conditions: list[int] = []
+    defined: dict[str, int] = {}
     for number, raw in enumerate(source.splitlines(), 1):
         if DATA.match(raw):
             if part:
@@ -133,6 +134,10 @@ def _lines(source: str, name: str, check_directives: bool) -> tuple[list[Line], 
             elif word == "endif" and conditions:
                 conditions.pop()
         opens = (*(closer for closer, _ in reversed(blocks)), *(".endif" for _ in conditions))
+        for label in labels if outside else ():
+            if label in defined:
+                raise AssemblyError(f"{name}:{number}: the label '{label}' stands in line {defined[label]} already")
+            defined[label] = number
         parts[part].append(Line(number, text, opens, tuple(labels) if outside else ()))
     if check_directives and (blocks or conditions):
         number = [*(line for _, line in blocks), *conditions][-1]

@@ -1,0 +1,276 @@
+"""Assembly sources: the form, both parts, labels across them, errors with their line; and back to text."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox import assembler
+from sandbox.assembler import gnu
+from sandbox.assembler.source import DIRECTIVES, header_fields, parse
+from sandbox.disassembler import disassemble
+from sandbox.engine import ISAS
+from sandbox.errors import AssemblyError
+from sandbox.loader import BytesSource, read_symbols
+from sandbox.loader import parse as parse_elf
+from sandbox.loader.elf import PROT_EXEC, PROT_READ, PROT_WRITE
+
+KEYSTONE = [name for name in ISAS if name != "riscv64"]
+needs_gnu = pytest.mark.skipif(not gnu.available(), reason="riscv64-linux-gnu-as is not installed")
+ALL = [*KEYSTONE, pytest.param("riscv64", marks=needs_gnu)]
+
+
+def part(data: bytes, index: int) -> bytes:
+    segment = parse_elf(BytesSource(data)).segments[index]
+    return data[segment.offset : segment.offset + segment.file_size].ljust(segment.memory_size, b"\0")
+
+
+@pytest.mark.parametrize("arch", ALL)
+def test_two_parts_and_labels_across(arch: str) -> None:
+    word = ".quad" if ISAS[arch].bits == 64 else ".long"
+    source = f"""
+# arch: {arch}
+# a comment on every ISA
+first:  nop                     // a comment on every ISA
+_start: nop
+        {word} value            // forwards, into the other part
+# data
+value:  {word} first            // and back
+        .byte 7
+        .space 5000
+"""
+    data = assembler.assemble(source, "two.s")
+    image = parse_elf(BytesSource(data))
+    text, writable = image.segments
+    assert (text.protection, writable.protection) == (PROT_READ | PROT_EXEC, PROT_READ | PROT_WRITE)
+    assert text.address % 4096 == writable.address % 4096 == 0
+    symbols = read_symbols(data)
+    assert symbols.by_name.keys() == {"first", "_start", "value"}
+    assert symbols.address("first") == text.address
+    assert symbols.address("value") == writable.address
+    assert image.entry == symbols.address("_start")
+    form = "<Q" if ISAS[arch].bits == 64 else "<I"
+    size = struct.calcsize(form)
+    assert struct.unpack(form, part(data, 0)[-size:])[0] == writable.address
+    assert struct.unpack_from(form, part(data, 1))[0] == text.address
+    assert writable.memory_size == size + 1 + 5000
+    assert writable.file_size == size + 1, "zeros at the end take no room in the file"
+
+
+@pytest.mark.parametrize("arch", ALL)
+def test_without_start_the_first_instruction_is_the_entry(arch: str) -> None:
+    image = parse_elf(BytesSource(assembler.assemble("again: nop\nnop\n", "plain.s", arch)))
+    assert image.entry == image.segments[0].address
+    assert len(image.segments) == 1
+
+
+def test_thumb_by_header() -> None:
+    data = assembler.assemble("# arch: arm\n# mode: thumb\n_start: movs r0, #1\nsdiv r0, r0, r0\n", "t.s")
+    image = parse_elf(BytesSource(data))
+    assert image.entry == image.segments[0].address + 1
+    assert part(data, 0) == bytes.fromhex("0120 90fbf0f0")
+
+
+def test_address_by_header() -> None:
+    data = assembler.assemble("# arch: arm64\n# address: 0x80000000\nnop\n", "a.s")
+    assert parse_elf(BytesSource(data)).segments[0].address == 0x80000000
+
+
+# (name, ISA, source, what the message must hold)
+ERRORS: list[tuple[str, str | None, str, str]] = [
+    ("no ISA", None, "nop", "e.s: which ISA is this for?"),
+    ("unknown ISA", "z80", "nop", "e.s: there is no ISA 'z80'"),
+    ("unknown ISA in the header", None, "# arch: pdp11\nnop", "e.s: there is no ISA 'pdp11'"),
+    ("mode elsewhere", "arm64", "# mode: thumb\nnop", "e.s: the header's mode is 'thumb'"),
+    ("bad address", "arm64", "# address: here\nnop", "e.s: the header's address is no number"),
+    ("odd address", "arm64", "# address: 0x123\nnop", "e.s: the header's address 0x123 is not that of a page"),
+    ("empty", "x86_64", "\n# nothing\n", "e.s: there is no instruction in it"),
+    ("two data parts", "x86_64", "nop\n# data\n# data\n", "e.s:3: the data part has begun already"),
+    ("data inside a block", "x86_64", ".rept 2\n# data\n.endr", "e.s:2: the data part begins inside a block"),
+    ("open macro", "x86_64", "nop\n.macro m\nnop", "e.s:2: the block that begins here is never closed"),
+    ("open condition", "x86_64", "nop\n.if 1\nnop", "e.s:2: the block that begins here is never closed"),
+    ("unknown directive", "x86_64", "nop\n.bogus 1\n", "e.s:2: there is no directive '.bogus' here"),
+    ("a directive that crashes keystone", "arm", "nop\n  .data\n", "e.s:2: there is no directive '.data' here"),
+    ("a directive behind a label", "arm", "x: .section y\n", "e.s:1: there is no directive '.section' here"),
+    ("bad mnemonic", "x86_64", "nop\nnop\nfrob eax\nnop\n", "e.s:3: invalid mnemonic: frob eax"),
+    ("bad operand", "arm64", "nop\nmov x0, 5x\nnop\n", "e.s:2: "),
+    ("missing label", "i386", "nop\njmp there\nhere: nop\n", "e.s:2: cannot find a symbol: jmp there"),
+    ("missing label in data", "i386", "nop\n# data\nx: .long 1\n.long y\n", "e.s:4: cannot find a symbol: .long y"),
+    ("numeric label", "x86_64", "nop\n1: nop\njmp 1b\n", "e.s:2: invalid label: 1: nop"),
+    ("label twice", "arm", "a: nop\nb: nop\na: nop\n", "e.s:3: the label 'a' stands in line 1 already"),
+    ("what makes keystone exit", "arm", "nop\nx: nop\n.quad x\nnop\n", "e.s:3: invalid value for this fixup: .quad x"),
+    ("in a macro", "x86_64", ".macro m a\nbad \\a\n.endm\nnop\nm 1\n", "e.s:5: invalid mnemonic: m 1"),
+]
+
+
+@pytest.mark.parametrize(("arch", "source", "message"), [row[1:] for row in ERRORS], ids=[row[0] for row in ERRORS])
+def test_errors_name_the_line(arch: str | None, source: str, message: str) -> None:
+    with pytest.raises(AssemblyError) as caught:
+        assembler.assemble(source, "e.s", arch)
+    assert str(caught.value).startswith(message)
+
+
+@needs_gnu
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nop\n// a comment\nfrob a0\n", "e.s:3: unrecognized opcode `frob a0'"),
+        ("_start: la a0, nowhere\n", "e.s: (.text+0x0): undefined reference to `nowhere'"),
+    ],
+)
+def test_errors_of_gnu_as(source: str, message: str) -> None:
+    with pytest.raises(AssemblyError) as caught:
+        assembler.assemble(source, "e.s", "riscv64")
+    assert str(caught.value) == message
+
+
+def test_without_gnu_as_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(AssemblyError, match="apt install binutils-riscv64-linux-gnu"):
+        assembler.assemble("nop\n", "e.s", "riscv64")
+
+
+def test_the_elf_beside_a_riscv64_source_serves_while_it_is_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    path = tmp_path / "kept.s"
+    text = "# arch: riscv64\nnop\n"
+    path.write_text(text)
+    kept = b"\x7fELF what was built" + gnu.digest_mark(text)
+    path.with_suffix(".elf").write_bytes(kept)
+    assert assembler.assemble_file(path) == kept
+    path.write_text(text + "nop\n")
+    with pytest.raises(AssemblyError, match="not installed"):
+        assembler.assemble_file(path)
+    with pytest.raises(AssemblyError, match="cannot be read"):
+        assembler.assemble_file(tmp_path / "none.s")
+
+
+# What a directive puts out before the byte 0xaa; "" for those that only declare. keystone ignores what it does not
+# know, so each one that is allowed is proved to work.
+OUTPUTS = {
+    "byte": ("1", "01"),
+    "short": ("1", "0100"),
+    "2byte": ("1", "0100"),
+    "hword": ("1", "0100"),
+    "long": ("1", "01000000"),
+    "int": ("1", "01000000"),
+    "4byte": ("1", "01000000"),
+    "quad": ("1", "0100000000000000"),
+    "8byte": ("1", "0100000000000000"),
+    "xword": ("1", "0100000000000000"),
+    "single": ("1.0", "0000803f"),
+    "float": ("1.0", "0000803f"),
+    "double": ("1.0", "000000000000f03f"),
+    "ascii": ('"a//b#c;\\n"', "612f2f6223633b0a"),
+    "asciz": ('"a"', "6100"),
+    "string": ('"a"', "6100"),
+    "space": ("2", "0000"),
+    "skip": ("2", "0000"),
+    "zero": ("2", "0000"),
+    "fill": ("2, 2, 7", "07000700"),
+    "equ": ("x, 1\n.byte x", "01"),
+    "set": ("x, 1\n.byte x", "01"),
+    "equiv": ("x, 1\n.byte x", "01"),
+    "macro": ("m a, b=2\n.byte \\a, \\b\n.endm\nm 1\nm 1, 3", "01020103"),
+    "rept": ("3\n.byte 1\n.endr", "010101"),
+    "irp": ("x, 1, 2\n.byte \\x\n.endr", "0102"),
+    "irpc": ("x, 12\n.byte \\x\n.endr", "0102"),
+    "if": ("1\n.byte 1\n.else\n.byte 2\n.endif", "01"),
+    "ifdef": ("nothing\n.byte 1\n.endif\n.ifndef nothing\n.byte 2\n.endif", "02"),
+}
+
+
+@pytest.mark.parametrize("arch", KEYSTONE)
+def test_directives_do_what_they_say(arch: str) -> None:
+    elsewhere = {"hword", "xword"} if ISAS[arch].bits != 64 or arch == "x86_64" else set()
+    if arch == "arm":
+        elsewhere = {"xword"}
+    names = [name for name in OUTPUTS if name not in elsewhere]
+    for name in names:
+        operands, expected = OUTPUTS[name]
+        data = assembler.assemble(f".{name} {operands}\n.byte 0xaa\n", f"{name}.s", arch)
+        assert part(data, 0).hex() == expected + "aa", name
+    for name in elsewhere:
+        with pytest.raises(AssemblyError):
+            assembler.assemble(f".{name} 1\n", f"{name}.s", arch)
+
+
+def test_every_directive_with_output_is_in_the_table() -> None:
+    silent = """word align balign p2align endm endmacro exitm purgem endr ifeq ifne ifge ifgt ifle iflt ifb ifnb ifc
+        ifnc ifndef ifnotdef else elseif endif global globl arm thumb code thumb_func ltorg pool"""
+    assert set(silent.split()) | OUTPUTS.keys() == DIRECTIVES
+
+
+HEADERS: list[tuple[str, list[tuple[str, str]]]] = [
+    ("", []),
+    ("nop\n# arch: arm\n", []),
+    ("# arch: arm\n\n# purpose: none\nnop", [("arch", "arm"), ("purpose", "none")]),
+    ("# purpose: one\n#     two\n# arch: arm\n", [("purpose", "one two"), ("arch", "arm")]),
+    ("# Just prose: with a colon\n# key: value\n", [("key", "value")]),
+    ("#arch:arm", [("arch", "arm")]),
+]
+
+
+@pytest.mark.parametrize(("text", "fields"), HEADERS)
+def test_header_fields(text: str, fields: list[tuple[str, str]]) -> None:
+    assert header_fields(text) == fields
+
+
+def test_labels_are_found_where_they_count() -> None:
+    source = parse("a: b: nop\n .c: nop\n.macro m\nd: nop\n.endm\n x::\n# data\ne: .byte 1 // f: no\n", "l", "x86_64")
+    assert source.labels == ["a", "b", ".c", "e"]
+
+
+# ---- the disassembler
+
+# (ISA, code, thumb, first line)
+CODE: list[tuple[str, str, bool, str]] = [
+    ("x86_64", "4889d8", False, "mov rax, rbx"),
+    ("i386", "89d8", False, "mov eax, ebx"),
+    ("arm64", "e00301aa", False, "mov x0, x1"),
+    ("arm", "0100a0e1", False, "mov r0, r1"),
+    ("arm", "0846", True, "mov r0, r1"),
+    ("riscv64", "13850500", False, "mv a0, a1"),
+    ("riscv64", "2e85", False, "c.mv a0, a1"),
+]
+
+
+@pytest.mark.parametrize(("isa", "code", "thumb", "expected"), CODE)
+def test_disassembly(isa: str, code: str, thumb: bool, expected: str) -> None:
+    raw = bytes.fromhex(code)
+    (instruction,) = disassemble(isa, raw, 0x1000, thumb=thumb)
+    assert (instruction.address, instruction.code, instruction.text) == (0x1000, raw, expected)
+    assert str(instruction) == f"    1000:  {code:<16}  {expected}"
+
+
+@pytest.mark.parametrize("isa", list(ISAS))
+def test_any_bytes_are_listed_to_the_end(isa: str) -> None:
+    code = bytes(range(256)) * 4
+    assert b"".join(instruction.code for instruction in disassemble(isa, code, 0)) == code
+    assert len(list(disassemble(isa, code, 0, count=3))) == 3
+
+
+def test_targets_are_named() -> None:
+    names: Callable[[int], str | None] = {0x1010: "there"}.get
+    (instruction,) = disassemble("x86_64", bytes.fromhex("eb0e"), 0x1000, names=names)
+    assert instruction.target == "there"
+    assert str(instruction).endswith("jmp 0x1010  <there>")
+
+
+@pytest.mark.parametrize("arch", KEYSTONE)
+def test_there_and_back(arch: str) -> None:
+    """What capstone prints for a program, keystone assembles to the same bytes."""
+    sources = {
+        "x86_64": "mov rax, rbx\nadd eax, 5\nlea rsi, [rdi + 4*rcx + 8]\nret",
+        "i386": "mov eax, ebx\nadd eax, 5\nlea esi, [edi + 4*ecx + 8]\nret",
+        "arm64": "mov x0, x1\nadd w0, w1, #5\nldr x2, [x3, #8]\nret",
+        "arm": "mov r0, r1\nadd r0, r1, #5\nldr r2, [r3, #8]\nbx lr",
+    }
+    code = part(assembler.assemble(sources[arch], "there.s", arch), 0)
+    text = "\n".join(instruction.text for instruction in disassemble(arch, code))
+    assert part(assembler.assemble(text, "back.s", arch), 0) == code
