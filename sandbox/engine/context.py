@@ -159,16 +159,17 @@ class Context:
             number = self.isa.numbers[self.isa.tp] if name == "tp" else self._wide_number(name)
         self._buffer.value = value & self._mask
         if name in self.isa.indirect:
-            self._write_indirectly(number)
+            self._write_indirectly(number, self._reference)
         else:
             library.context_reg_write(self.park(), number, self._reference)
         self.words.resume = layout.NO_RESUME
 
-    def _write_indirectly(self, number: int) -> None:
-        """Registers whose write needs the CPU around them (and crashes on a bare context): through the template."""
+    def _write_indirectly(self, number: int, value: object) -> None:
+        """Registers that need the CPU around them (Unicorn looks for it before the bare context, in memory that is not
+        its own): through the template."""
         saved, uc = self.park(), template(self.isa, self.privileged).uc
         library.check(library.context_restore(uc, saved), "restoring a context")
-        library.check(library.reg_write(uc, number, self._reference), "a register write")
+        library.check(library.reg_write(uc, number, value), "a register write")
         library.check(library.context_save(uc, saved), "saving a context")
 
     def _wide_number(self, name: str) -> int:
@@ -181,7 +182,12 @@ class Context:
         """A vector or floating point register as little-endian bytes."""
         number, size = self.isa.wide[name]
         buffer = (ctypes.c_uint8 * 64)()
-        library.context_reg_read(self.park(), number, buffer)
+        if name in self.isa.indirect:
+            uc = template(self.isa, self.privileged).uc
+            library.check(library.context_restore(uc, self.park()), "restoring a context")
+            library.check(library.reg_read(uc, number, buffer), "a register read")
+        else:
+            library.context_reg_read(self.park(), number, buffer)
         return bytes(buffer[:size])
 
     def write_wide(self, name: str, value: bytes) -> None:
@@ -189,7 +195,10 @@ class Context:
         if len(value) != size:
             raise ValueError(f"{name} has {size} bytes, not {len(value)}")
         buffer = (ctypes.c_uint8 * 64)(*value)
-        library.context_reg_write(self.park(), number, buffer)
+        if name in self.isa.indirect:
+            self._write_indirectly(number, buffer)
+        else:
+            library.context_reg_write(self.park(), number, buffer)
 
     @property
     def pc(self) -> int:

@@ -42,4 +42,5 @@ ISA = Isa(
         0xFFFF: Trap.ILLEGAL_INSTRUCTION,
     },
     instruction_alignment=4,
+    indirect=frozenset({"fpcr", "fpsr"}),
 )

@@ -45,5 +45,6 @@ ISA = Isa(
     },
     instruction_alignment=2,
     breakpoints=(b"\x73\x00\x10\x00", b"\x02\x90"),  # ebreak, c.ebreak
+    indirect=frozenset({"fcsr"}),
     trap_pc_after={0: 4, 2: 4, 3: 4, 4: 4, 6: 4},
 )
