@@ -11,6 +11,7 @@ from sandbox.abi.signals import signal_name
 from sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
+    from sandbox.kernel.signals import SignalInfo
     from sandbox.kernel.task import Task
 
 CODE_BEFORE, CODE_AFTER = 32, 64
@@ -90,3 +91,15 @@ def report(task: Task, number: int, reason: str) -> CrashReport:
         ),
         last_syscalls=recent_calls(task),
     )
+
+
+def note_fatal_signal(task: Task, info: SignalInfo) -> None:
+    """A process is about to die of a signal: say why, and keep what is known if it brought that on itself."""
+    kernel = task.kernel
+    name = signal_name(info.number)
+    why = f"killed by {name}: {info.reason}" if info.reason else f"killed by {name}"
+    if task.process.pid == 1:
+        kernel.death = why if info.reason else f"process 1 was {why}"
+    if info.reason:
+        task.context.settle()
+        kernel.crash = report(task, info.number, why)

@@ -25,7 +25,7 @@ from sandbox.abi.signals import (
     bit,
     signal_name,
 )
-from sandbox.kernel import frames
+from sandbox.kernel import crash, frames
 from sandbox.kernel.lifecycle import end_process, is_orphaned_group, signal_word
 from sandbox.kernel.signals import DEFAULT_ACTION, Action, SignalInfo, kernel_signal
 
@@ -68,7 +68,7 @@ def _default(task: Task, info: SignalInfo) -> None:
     process, number = task.process, info.number
     match DEFAULTS[number]:
         case Default.TERMINATE | Default.CORE:
-            task.kernel.fatal_signal(task, info)
+            crash.note_fatal_signal(task, info)
             end_process(process, signal_word(number))
         case Default.STOP:
             if number == SIGSTOP or not is_orphaned_group(process, process.group):

@@ -21,6 +21,7 @@ from sandbox.abi.signals import (
     SIGBUS,
     SIGFPE,
     SIGILL,
+    SIGKILL,
     SIGSEGV,
     SIGTRAP,
     TRAP_BRKPT,
@@ -28,6 +29,8 @@ from sandbox.abi.signals import (
 )
 from sandbox.engine import Access, Engine, Stop, StopReason, Trap, fault_address
 from sandbox.errors import OutOfMemory
+from sandbox.events import LimitReached
+from sandbox.kernel.lifecycle import end_process, signal_word
 from sandbox.kernel.signals import SignalInfo, force
 
 if TYPE_CHECKING:
@@ -79,18 +82,18 @@ def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) ->
     """Bring the page, or signal the task."""
     space, address, access = task.space, stop.address, stop.access
     if stop.out_of_memory == "vm":  # a full pool may yet be reclaimed from
-        kernel.out_of_memory(task, "vm")
+        out_of_memory(task, "vm")
         return
     try:
         if space.resolve(address, access):
             task.usage.minor += 1
             return
     except OutOfMemory as error:
-        kernel.out_of_memory(task, error.scope)
+        out_of_memory(task, error.scope)
         return
     fault = space.fault
     if fault == "oom":
-        kernel.out_of_memory(task, "vm")
+        out_of_memory(task, "vm")
         return
     if access is Access.FETCH:
         address = _fetch_address(engine, task, stop)
@@ -106,6 +109,19 @@ def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) ->
     reason = f"{_VERBS[access]} at {address:#x}, {why} (pc {pc:#x})"
     bits = _error_code(access, fault)
     force(task, SignalInfo(number, code, address=address, trap=_PAGE_FAULT, error=bits, reason=reason))
+
+
+def out_of_memory(task: Task, scope: str) -> None:
+    """There is no frame for a page the task needs: its process is killed, and the reason is said."""
+    kernel, account = task.kernel, task.kernel.account
+    whose = "the virtual machine's memory limit" if scope == "vm" else "the host process's memory budget"
+    used, limit = account.used * 4096 >> 20, account.limit * 4096 >> 20
+    reason = f"out of memory: {whose} is used up ({used} of {limit} MiB); process {task.tgid} was killed"
+    if kernel.events is not None:
+        kernel.events.record(LimitReached("memory", reason))
+    if task.process.pid == 1:
+        kernel.death = reason
+    end_process(task.process, signal_word(SIGKILL))
 
 
 def _error_code(access: Access, fault: str) -> int:

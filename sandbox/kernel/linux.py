@@ -19,8 +19,8 @@ from weakref import WeakKeyDictionary
 from sandbox.abi.signals import SIGTERM, signal_name
 from sandbox.clock import Clock, Entropy, VirtualClock
 from sandbox.engine import Engine, Isa, StopReason
-from sandbox.events import LimitReached, Recorder
-from sandbox.kernel import crash, descriptors, lifecycle
+from sandbox.events import Recorder
+from sandbox.kernel import descriptors, lifecycle
 from sandbox.kernel.delivery import deliver
 from sandbox.kernel.dispatch import dispatch, dispatch_observed
 from sandbox.kernel.faults import serve_stop
@@ -31,6 +31,7 @@ from sandbox.kernel.nameless import Nameless
 from sandbox.kernel.observers import Observers
 from sandbox.kernel.process import MachineLimits, Process
 from sandbox.kernel.signals import SignalInfo, is_deliverable, send_to_process
+from sandbox.kernel.spaces import SpaceUsers
 from sandbox.kernel.stats import KernelStats
 from sandbox.kernel.table import calls
 from sandbox.kernel.terminals import Terminals
@@ -92,6 +93,7 @@ class LinuxMachine:
         self.observers = Observers(events)
         self.tasks: dict[int, Task] = {}
         self.processes: dict[int, Process] = {}
+        self.spaces = SpaceUsers()
         self.timers = TimerQueue()
         self.futexes = FutexTable()
         self.file_budget = FileBudget(self.limits.files)
@@ -117,7 +119,6 @@ class LinuxMachine:
         self._released = False
         self.last_pid = 0
         self.forks = 0  # tasks ever made
-        self._space_users: dict[AddressSpace, int] = {}
 
     # -- running ----------------------------------------------------------------------------------------
 
@@ -340,30 +341,22 @@ class LinuxMachine:
         self.forks += 1
         self.tasks[task.tid] = task
         task.process.threads[task.tid] = task
-        self._space_users[task.space] = self._space_users.get(task.space, 0) + 1
+        self.spaces.enter(task.space)
         if len(self.tasks) > 1:
             self.many_tasks = True
         self.make_ready(task)
 
     def release_space(self, task: Task) -> None:
         """The task leaves its address space; the last one gives the memory back."""
-        space = task.space
-        users = self._space_users.get(space, 0) - 1
-        task.process.usage.peak = max(task.process.usage.peak, self.account.peak if users == 0 else 0)
-        if users > 0:
-            self._space_users[space] = users
-        else:
-            self._space_users.pop(space, None)
-            space.release()
+        usage = task.process.usage
+        usage.peak = max(usage.peak, self.account.peak)
+        self.spaces.leave(task.space)
 
     def replace_space(self, task: Task, space: AddressSpace) -> None:
         """execve: the task has a new address space for itself."""
         self.release_space(task)
         task.space = space
-        self._space_users[space] = 1
-
-    def space_is_shared(self, task: Task) -> bool:
-        return self._space_users.get(task.space, 0) > 1
+        self.spaces.enter(space)
 
     def show_tls(self, task: Task) -> None:
         """i386: make the task's thread-local segments visible in the descriptor table of its address space."""
@@ -424,33 +417,12 @@ class LinuxMachine:
 
     # -- what happened ----------------------------------------------------------------------------------
 
-    def fatal_signal(self, task: Task, info: SignalInfo) -> None:
-        """A process is about to die of a signal: keep what can be said about it, if nobody sent it on purpose."""
-        note = info.reason
-        name = signal_name(info.number)
-        if task.process.pid == 1:
-            self.death = f"killed by {name}: {note}" if note else f"process 1 was killed by {name}"
-        if note:
-            task.context.settle()
-            self.crash = crash.report(task, info.number, self.death if task.process.pid == 1 and self.death else note)
-
     def kill_process(self, process: Process, info: SignalInfo) -> None:
         """SIGKILL: nothing can put it off, so the process ends at once."""
         self.stats.signals[signal_name(info.number)] += 1
         if process.pid == 1:
             self.death = "process 1 was killed by SIGKILL"
         lifecycle.end_process(process, lifecycle.signal_word(info.number))
-
-    def out_of_memory(self, task: Task, scope: str) -> None:
-        """There is no frame for a page the task needs: it is killed, and the reason is said."""
-        whose = "the virtual machine's memory limit" if scope == "vm" else "the host process's memory budget"
-        used, limit = self.account.used * 4096 >> 20, self.account.limit * 4096 >> 20
-        reason = f"out of memory: {whose} is used up ({used} of {limit} MiB); process {task.tgid} was killed"
-        if self.events is not None:
-            self.events.record(LimitReached("memory", reason))
-        if task.process.pid == 1:
-            self.death = reason
-        lifecycle.end_process(task.process, lifecycle.signal_word(9))
 
     def report_bug(self, task: Task, where: str, error: BaseException) -> None:
         """A handler raised what it must not. The guest gets -EIO; this is for us."""

@@ -25,7 +25,7 @@ def leave(task: Task) -> None:
         _walk(task)
     task.robust_list = (0, 0)
     address, task.clear_tid = task.clear_tid, 0
-    if address and task.kernel.space_is_shared(task):
+    if address and task.kernel.spaces.shared(task.space):
         try:
             task.space.copy_out(address, bytes(4))
         except Errno:
