@@ -35,6 +35,7 @@ from sandbox.kernel.row import WIDE
 from sandbox.kernel.table import entries
 from sandbox.kernel.task import Credentials, FsContext, Task
 from sandbox.memory import AddressSpace, FramePool
+from sandbox.vfs.devfs import DevFs, install_devices, populate_dev
 from sandbox.vfs.mount import Mounts
 from sandbox.vfs.tmpfs import Tmpfs
 from sandbox.wait import Block
@@ -131,8 +132,8 @@ def statx_fields(data: bytearray) -> dict[str, int]:
 
 
 class GuestWorld(World):
-    """A task of a fresh machine with a tmpfs as root. `absent` names a call that does nothing and returns 0: a case
-    that cannot tell proves nothing."""
+    """A task of a fresh machine with a tmpfs as root and a /dev. `absent` names a call that does nothing and returns
+    0: a case that cannot tell proves nothing."""
 
     def __init__(self, isa: str, machine: LinuxMachine, task: Task, absent: str = "") -> None:
         self.isa = isa
@@ -278,6 +279,11 @@ def guest(isa: str, absent: str = "") -> Iterator[GuestWorld]:
     machine = LinuxMachine(isa_named(isa), pool, account, mounts, clock=clock, entropy=SeededEntropy(1))
     root = mounts.root
     root.node.mkdir(b"work", 0o755, 0, 0)
+    root.node.mkdir(b"dev", 0o755, 0, 0)
+    devices = DevFs(pool, account, clock)
+    populate_dev(devices)
+    mounts.mount(b"/dev", devices)
+    install_devices(mounts, SeededEntropy(2))
     fs = FsContext(root, root.child(b"work"))
     process = Process(machine, 1, None)
     world = GuestWorld(isa, machine, _task(machine, process, FdTable(256, machine.file_budget), fs), absent)

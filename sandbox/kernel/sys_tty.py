@@ -51,7 +51,7 @@ def ioctl(task: Task, fd: int, request: int, argument: int) -> int:
     if request == FIOQSIZE.get(task.isa, _FIOQSIZE):
         if kind not in (S_IFREG, S_IFDIR, S_IFLNK):
             raise Errno(ENOTTY)
-        task.space.copy_out(argument, file.node.size.to_bytes(8, "little"))
+        task.space.copy_out(argument, (file.node.stat().blocks * 512).to_bytes(8, "little"))
         return 0
     if request == FIGETBSZ and kind in (S_IFREG, S_IFDIR):
         task.space.copy_out(argument, file.node.stat().blksize.to_bytes(4, "little"))

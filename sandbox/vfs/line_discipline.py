@@ -23,11 +23,12 @@ _NEWLINE, _RETURN, _TAB, _BACKSPACE, _BELL = 0x0A, 0x0D, 0x09, 0x08, 0x07
 class LineDiscipline:
     """`signals` collects what control characters asked for, `echo` what is to be shown; the terminal takes both."""
 
-    __slots__ = ("_literal_next", "column", "echo", "line", "lines", "settings", "signals", "stopped")
+    __slots__ = ("_literal_next", "column", "echo", "line", "lines", "settings", "signals", "stopped", "waiting")
 
     def __init__(self, settings: Termios) -> None:
         self.settings = settings
         self.lines: deque[bytes] = deque()  # what may be read; an empty one is an end of file
+        self.waiting = 0  # bytes in them
         self.line = bytearray()  # being edited
         self.echo = bytearray()
         self.signals: list[int] = []
@@ -41,11 +42,6 @@ class LineDiscipline:
     def canonical(self) -> bool:
         return bool(self.settings.local & T.ICANON)
 
-    @property
-    def waiting(self) -> int:
-        """Bytes that a read would find."""
-        return sum(len(line) for line in self.lines)
-
     def has_input(self) -> bool:
         if self.canonical:
             return bool(self.lines)
@@ -56,18 +52,20 @@ class LineDiscipline:
         """What a read of `count` bytes gets: in canonical mode at most one line."""
         lines = self.lines
         if self.canonical:
-            line = lines.popleft()
-            if len(line) > count:
-                lines.appendleft(line[count:])
-            return line[:count]
-        data = b"".join(lines)
-        lines.clear()
-        if len(data) > count:
-            lines.append(data[count:])
+            data = lines.popleft()
+            if len(data) > count:
+                lines.appendleft(data[count:])
+        else:
+            data = b"".join(lines)
+            lines.clear()
+            if len(data) > count:
+                lines.append(data[count:])
+        self.waiting -= min(count, len(data))
         return data[:count]
 
     def flush_input(self) -> None:
         self.lines.clear()
+        self.waiting = 0
         self.line.clear()
         self._literal_next = False
 
@@ -185,6 +183,7 @@ class LineDiscipline:
     def _finish(self, even_empty: bool = False) -> None:
         if self.line or even_empty:
             self.lines.append(bytes(self.line))
+            self.waiting += len(self.line)
             self.line.clear()
 
     # -- erasing ----------------------------------------------------------------------------------------
