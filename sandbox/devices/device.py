@@ -1,8 +1,9 @@
 """What every device is: a pure register model. The defaults make a device of a page that reads as zero.
 
 Rules: `read` and `write` get offsets within the device, never addresses, and must take any offset, size (1, 2,
-4, 8) and value, because guests are hostile. They raise nothing. What a device tells the outside goes through its
-interrupt line or a callable that the board gave it. `save` and `load` carry its state as plain data, by name.
+4, 8) and value, because guests are hostile. They raise nothing; bits of a read beyond its size are cut off by the
+bus. What a device tells the outside goes through its interrupt line or a callable that the board gave it. `save`
+and `load` carry its state as plain data, by name.
 """
 
 from __future__ import annotations
