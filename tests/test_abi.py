@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-from sandbox.abi import flag_names, flags, signals, structs
 from sandbox.abi import errno as abi_errno
+from sandbox.abi import flag_names, flags, signals, structs
 from sandbox.abi.numbers import NAMES, NUMBERS
 from sandbox.abi.signal_structs import pack_sigaction, pack_siginfo, pack_stack, unpack_sigaction, unpack_stack
 

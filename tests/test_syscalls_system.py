@@ -171,6 +171,15 @@ def two_infinities(w: GuestWorld) -> None:
     assert struct.unpack("<QQ", whole) == (1 << 30, F.RLIM_INFINITY)
 
 
+@CASES("ugetrlimit", host=False)
+def limits_that_do_not_fit(w: GuestWorld) -> None:
+    pair = bytearray(8)
+    assert w.call("prlimit64", 0, F.RLIMIT_FSIZE, struct.pack("<QQ", 4096, 1 << 40), None) == 0
+    assert w.call("ugetrlimit", F.RLIMIT_FSIZE, pair) == 0
+    assert struct.unpack("<II", pair) == (4096, 0xFFFFFFFF)
+    assert w.call("ugetrlimit", 16, pair) == -EINVAL
+
+
 @CASES("prlimit64", host=False)
 def hard_limits_bind_those_without_privilege(w: GuestWorld) -> None:
     assert w.call("prlimit64", 0, F.RLIMIT_CORE, struct.pack("<QQ", 5, 10), None) == 0
