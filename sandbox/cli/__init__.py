@@ -69,6 +69,7 @@ BY_NAME = {command.name: command for command in COMMANDS}
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status of `sandbox ARGUMENTS`. Never raises."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_missing_streams()
     try:
         status = _dispatch(words)
         sys.stdout.flush()
@@ -88,6 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         complain(f"this is a defect of the sandbox: {type(error).__name__}: {error} (SANDBOX_TRACEBACK=1 shows where)")
         return FAILED
+
+
+def _open_missing_streams() -> None:
+    """A standard descriptor that the caller has closed would be given to the next file that we open."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _dispatch(words: list[str]) -> int:

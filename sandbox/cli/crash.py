@@ -22,7 +22,7 @@ def report(crash: CrashReport) -> str:
 
 def _lines(crash: CrashReport) -> Iterator[str]:
     name = crash.name.decode("utf-8", "backslashreplace")
-    yield f"--- {name} (pid {crash.pid}, tid {crash.tid}, {crash.isa}) died of {crash.signal_name}: {crash.reason}"
+    yield f"--- {name} (pid {crash.pid}, task {crash.tid}, {crash.isa}): {crash.signal_name}"
     digits = 16 if crash.isa in ("x86_64", "arm64", "riscv64") else 8
     shown = [f"{register:>6} {value:0{digits}x}" for register, value in crash.registers.items()]
     for start in range(0, len(shown), _PER_ROW):
