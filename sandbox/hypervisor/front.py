@@ -172,6 +172,11 @@ class Hypervisor:
         with self.monitor:
             return self._drive.wait_until(done, None if timeout is None else parse_duration(timeout, "timeout"))
 
+    def wait_until(self, done: Callable[[], bool], timeout: int | None = None) -> bool:
+        """Until `done()`, evaluated under the lock whenever a VM's state changes, or until so many nanoseconds."""
+        with self.monitor:
+            return self._drive.wait_until(lambda: done() or self._closed, timeout) and done()
+
     def events(self, since: int = 0, follow: bool = False) -> Iterator[Event]:
         """The events from sequence number `since` on that are still kept; with `follow`, also those to come, until
         the hypervisor is closed."""
@@ -358,7 +363,7 @@ class Hypervisor:
     def wait_for(self, vm: VM, done: Callable[[], bool], timeout: int | None) -> bool:
         with self.monitor:
             self._check_open()
-            return self._drive.wait_until(lambda: done() or self._closed, timeout) and done()
+            return self.wait_until(done, timeout)
 
     def statistics(self, vm: VM) -> Statistics:
         with self.monitor:
