@@ -136,7 +136,7 @@ class Place:
                 place = place.mount.point
             else:
                 break
-        if not names and place.name:
+        if place is self and place is not root and place.name:
             return place.name  # detached
         prefix = b"(unreachable)" if root is not None and place is not root else b""
         return prefix + b"/" + b"/".join(reversed(names)) + (b" (deleted)" if removed else b"")
@@ -251,6 +251,9 @@ class Mounts:
         mount.forget()
         self._mounts.remove(mount)
         return mount.filesystem
+
+    def __len__(self) -> int:
+        return len(self._mounts)
 
     def table(self) -> list[MountView]:
         """In the order in which they were mounted."""
