@@ -22,7 +22,7 @@ from pathlib import Path
 from sandbox import assembler
 from sandbox.errors import ConfigurationError
 
-_ITEM = re.compile(r"""(\w+)(?:([=~])(?:"((?:[^"\\]|\\.)*)"|(\S+)))?\s*""")
+_ITEM = re.compile(r"""(\w+)(?:([=~])(?:"((?:[^"\\]|\\.)*)"|([^\s"]\S*)))?\s*""")
 _KEYS = {"args", "stdin", "stdout", "status", "memory", "endless"}
 _FIELDS = ("arch", "purpose", "args", "stdin", "stdout", "status")
 
