@@ -31,6 +31,7 @@ class Service:
         self.name = name
         self.place = Place(home)
         self.closing = False
+        self.ending = False
         self._listener: socket.socket | None = None
         self._clients: dict[socket.socket, threading.Thread] = {}
         self._threads: list[threading.Thread] = []
@@ -53,7 +54,7 @@ class Service:
         self.close()
 
     def request_close(self) -> None:
-        """From a client's thread, which cannot wait for its own end."""
+        """From where one cannot wait for the end: a client's thread, a signal handler."""
         self._wanted_end.set()
 
     def close(self) -> None:
@@ -129,6 +130,8 @@ class Service:
                 request = parse_request(message)
                 for reply in self._answers(request.id, request.verb, request.arguments):
                     client.sendall(encode(reply))
+                if self.ending:
+                    self.request_close()
                 if self.closing:
                     break
         except ProtocolError as error:

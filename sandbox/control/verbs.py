@@ -115,7 +115,9 @@ def logs(service: Service, vm: str, follow: bool = False, tail: int | None = Non
     found = service.hypervisor.vm(vm)
     console = found.console
     news = threading.Event()
-    forget = console.listen(lambda stream, data: news.set()) if follow else lambda: None
+    ends = []
+    if follow:
+        ends = [console.listen(lambda stream, data: news.set()), service.hypervisor.observe(lambda event: news.set())]
     try:
         position = max(0, console.total - tail) if tail is not None else 0
         while True:
@@ -132,7 +134,8 @@ def logs(service: Service, vm: str, follow: bool = False, tail: int | None = Non
             if not news.wait(LOOK):
                 yield None  # a sign of life, by which a follower that has gone is noticed
     finally:
-        forget()
+        for end in ends:
+            end()
 
 
 # Steering
@@ -191,7 +194,7 @@ def type_in(service: Service, vm: str, data: str = "", end: bool = False) -> int
 
 
 def down(service: Service) -> None:
-    service.request_close()
+    service.ending = True  # once this has been answered
 
 
 # Rows

@@ -58,6 +58,8 @@ GAUGES_AT_ONCE = 500
 
 
 class Hypervisor:
+    """Owns VMs and everything they run on; a context manager that ends and frees all of it."""
+
     def __init__(
         self,
         cores: int = 1,
