@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import capstone
-
-_MODES: dict[str, tuple[int, int]] = {
-    "x86_64": (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
-    "i386": (capstone.CS_ARCH_X86, capstone.CS_MODE_32),
-    "arm64": (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
-    "arm": (capstone.CS_ARCH_ARM, capstone.CS_MODE_ARM),
-    "thumb": (capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB),
-    "riscv64": (capstone.CS_ARCH_RISCV, capstone.CS_MODE_RISCV64 | capstone.CS_MODE_RISCVC),
+# Architecture and modes, by the names of capstone's constants: it is imported when the first code is listed, since
+# it takes as long to load as a small guest to run.
+_MODES: dict[str, tuple[str, ...]] = {
+    "x86_64": ("CS_ARCH_X86", "CS_MODE_64"),
+    "i386": ("CS_ARCH_X86", "CS_MODE_32"),
+    "arm64": ("CS_ARCH_ARM64", "CS_MODE_ARM"),
+    "arm": ("CS_ARCH_ARM", "CS_MODE_ARM"),
+    "thumb": ("CS_ARCH_ARM", "CS_MODE_THUMB"),
+    "riscv64": ("CS_ARCH_RISCV", "CS_MODE_RISCV64", "CS_MODE_RISCVC"),
 }
 _NUMBER = re.compile(r"#?(0x[0-9a-f]+)")
 Names = Callable[[int], str | None]
@@ -40,7 +40,10 @@ class Instruction:
 
 @cache
 def _decoder(mode: str) -> Any:
-    decoder = capstone.Cs(*_MODES[mode])
+    import capstone
+
+    architecture, *modes = (getattr(capstone, name) for name in _MODES[mode])
+    decoder = capstone.Cs(architecture, sum(modes))
     decoder.skipdata = True
     return decoder
 
