@@ -59,8 +59,8 @@ def demo(arguments: list[str]) -> int:
         for vm in (*burners, *others):
             vm.start()
         if given.once:
-            return _picture(hypervisor, given)
-        status = _watch(hypervisor, given)
+            return _picture(hypervisor, given, others[0].identity if others else "")
+        status = _watch(hypervisor, given, others[0].identity if others else "")
         rows = received(hypervisor, burners)
     _print(rows, given.json)
     return status
@@ -92,8 +92,8 @@ def build(hypervisor: Hypervisor) -> tuple[list[VM], list[VM]]:
     return burners, others
 
 
-def _watch(hypervisor: Hypervisor, given: argparse.Namespace) -> int:
-    """Until the operator leaves, or the time is over."""
+def _watch(hypervisor: Hypervisor, given: argparse.Namespace, selected: str) -> int:
+    """Until the operator leaves, or the time is over. `selected`: a VM whose console moves."""
     limit = given.seconds
     dumb = os.environ.get("TERM", "dumb") == "dumb"
     if given.json or dumb or not sys.stdout.isatty():
@@ -109,16 +109,17 @@ def _watch(hypervisor: Hypervisor, given: argparse.Namespace) -> int:
     end = time.monotonic() + limit if limit is not None else None
     collector = Collector(hypervisor, read_only=given.read_only)
     try:
-        return run(collector, Interface(tab=given.tab), until=lambda: end is not None and time.monotonic() >= end)
+        start = Interface(selected=selected, tab=given.tab)
+        return run(collector, start, until=lambda: end is not None and time.monotonic() >= end)
     finally:
         collector.close()
 
 
-def _picture(hypervisor: Hypervisor, given: argparse.Namespace) -> int:
+def _picture(hypervisor: Hypervisor, given: argparse.Namespace, selected: str) -> int:
     from sandbox.cli.picture import take
     from sandbox.dashboard.collector import Collector
 
-    return take(Collector(hypervisor), given, warm_up=given.seconds or 1.5)
+    return take(Collector(hypervisor), given, selected, warm_up=given.seconds or 1.5)
 
 
 def received(hypervisor: Hypervisor, burners: list[VM]) -> list[dict[str, Any]]:

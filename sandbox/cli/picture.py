@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ROWS = 40  # of a picture that goes to no terminal
 
 
-def take(source: Source, given: argparse.Namespace, warm_up: float) -> int:
+def take(source: Source, given: argparse.Namespace, selected: str, warm_up: float) -> int:
     """Watch for `warm_up` seconds, so that there are rates and a past, then show what is there."""
     from sandbox.dashboard.app import App
     from sandbox.dashboard.interface import Interface
@@ -31,7 +31,7 @@ def take(source: Source, given: argparse.Namespace, warm_up: float) -> int:
         raise ConfigurationError(f"there is no panel {given.tab!r}: {', '.join(BY_NAME)}")
     columns, rows = _size(given.size)
     to_file = given.svg or given.html
-    app = App(source, Interface(tab=given.tab), Look(UNICODE) if to_file else look_for())
+    app = App(source, Interface(selected=selected, tab=given.tab), Look(UNICODE) if to_file else look_for())
     app.size = (columns, rows)
     end = time.monotonic() + warm_up
     while True:

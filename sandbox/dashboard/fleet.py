@@ -6,6 +6,7 @@ many), so that rows do not jump about; shares are of the last few seconds.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from dataclasses import replace
@@ -19,7 +20,7 @@ from sandbox.hypervisor.gauges import Gauge
 _EVERY = 0.5  # seconds between two readings
 _MANY = 2000  # VMs from which readings are half as frequent
 _WINDOW = 10  # readings that a share looks back
-_PAGE = 4096
+_DIGITS = re.compile("([0-9]+)")
 
 
 class Fleet:
@@ -82,9 +83,12 @@ class Fleet:
             )
         self.rows = rows
 
-    @staticmethod
-    def _claim(gauge: Gauge, old: Gauge | None) -> Claim:
-        used = gauge.cpu - (old.cpu if old else 0)
+    def _claim(self, gauge: Gauge, old: Gauge | None) -> Claim:
+        # Shares are of what the scheduler charges: code bytes when turns are exact, CPU time when not.
+        if self._hypervisor.exact:
+            used = gauge.work - (old.work if old else 0)
+        else:
+            used = gauge.cpu - (old.cpu if old else 0)
         wanted = gauge.running + gauge.ready - (old.running + old.ready if old else 0)
         return Claim(max(0, used), max(0, wanted), gauge.weight)
 
@@ -154,15 +158,11 @@ def _matches(row: VmView, word: str) -> bool:
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """web-2 before web-10."""
+    """web before web-2 before web-10."""
     parts: list[tuple[bool, int, str]] = []
-    digits = ""
-    for character in name + "\0":
-        if character.isascii() and character.isdigit():
-            digits += character
+    for piece in _DIGITS.split(name):
+        if piece.isdigit():
+            parts.append((False, int(piece[:18]), ""))
         else:
-            if digits:
-                parts.append((False, int(digits[:18]), ""))
-                digits = ""
-            parts.append((True, 0, character))
-    return parts
+            parts += [(True, 0, character) for character in piece]
+    return [*parts, (False, -1, "")]

@@ -1,6 +1,6 @@
 """What each VM got of the processors lately, against what it was entitled to: arithmetic on two gauges.
 
-Received is a VM's part of all CPU time used in a window of time. Entitled is what its weight gives it among those
+Received is a VM's part of all that was used in a window of time. Entitled is what its weight gives it among those
 that wanted to run, for the part of the window in which it wanted to; nobody can use more than one core, so on
 several cores a heavy VM is clipped to one and the rest is divided among the others (as `scheduler.clip` does).
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One VM in the window: CPU time used, time it wanted to run (running or ready), and its weight."""
+    """One VM in the window: what it used, the time it wanted to run (running or ready), and its weight."""
 
     used: int
     wanted: int

@@ -28,7 +28,8 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
     if not stack_cells and processor.stack and height >= _TALL:
         below = min(len(processor.stack), height // 4) + 1
         height -= below
-    register_cells = 6 + 2 + processor.bits // 4 + 2
+    name_cells = min(9, max((len(register.name) for register in processor.registers), default=0)) + 1
+    register_cells = name_cells + 1 + processor.bits // 4 + 2
     most = max(1, (columns - stack_cells - _CODE_LEAST) // register_cells)
     needed = -(-len(processor.registers) // max(1, height))
     lanes = min(most, needed)
@@ -36,7 +37,7 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
     if notes:
         register_cells += _NOTE
     code_cells = columns - stack_cells - lanes * register_cells
-    registers = _registers(processor, lanes, register_cells, height, notes, look)
+    registers = _registers(processor, lanes, register_cells, height, notes, name_cells)
     code = _code(processor, code_cells - 1, height, look)
     stack = _stack(processor, stack_cells, height, look) if stack_cells else []
     rows = []
@@ -53,7 +54,7 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
 
 
 def _registers(
-    processor: ProcessorView, lanes: int, cells: int, height: int, notes: bool, look: Look
+    processor: ProcessorView, lanes: int, cells: int, height: int, notes: bool, name_cells: int
 ) -> list[list[Piece]]:
     shown = processor.registers[: lanes * height]
     rows: list[list[Piece]] = []
@@ -63,7 +64,7 @@ def _registers(
         for lane in range(lanes):
             at = lane * depth + row
             if at < len(shown):
-                pieces += _register(shown[at], processor, cells, notes, look)
+                pieces += _register(shown[at], processor, cells, notes, name_cells)
             else:
                 pieces.append(" " * cells)
         rows.append(pieces)
@@ -73,20 +74,18 @@ def _registers(
     return rows
 
 
-def _register(register: RegisterView, processor: ProcessorView, cells: int, notes: bool, look: Look) -> list[Piece]:
+def _register(
+    register: RegisterView, processor: ProcessorView, cells: int, notes: bool, name_cells: int
+) -> list[Piece]:
     digits = processor.bits // 4
     text = f"{register.value:0{digits}x}"
-    pieces: list[Piece] = [
-        (
-            fit(("*" if register.changed else "") + register.name, 7, right=True) + " ",
-            "changed" if register.changed else "dim",
-        )
-    ]
+    name = fit(("*" if register.changed else "") + register.name, name_cells, right=True)
+    pieces: list[Piece] = [(name + " ", "changed" if register.changed else "dim")]
     # Leading zeros step back, so that the eye finds the value.
     significant = len(text.lstrip("0")) or 1
     zeros = digits - significant
     pieces += [(text[:zeros], "faint"), (text[zeros:], "changed" if register.changed else "number")]
-    used = 8 + digits
+    used = name_cells + 1 + digits
     if notes:
         pieces += ["  ", (fit(visible(register.note), cells - used - 3), "comment"), " "]
     else:
