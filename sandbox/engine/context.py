@@ -56,6 +56,7 @@ class Template:
         for kind, callback in zip((unicorn.UC_HOOK_TLB_FILL, unicorn.UC_HOOK_INTR), self._callbacks, strict=True):
             library.add_hook(self.uc, kind, int(ctypes.cast(callback, c_void_p).value or 0), 0)
         self.exception_offset: int | None = None
+        self.hidden: dict[str, int] = {}  # registers without a number: where they lie in a context
         if privileged:
             privilege.enable_floating_point(isa.name, self.uc)
         else:
@@ -63,6 +64,8 @@ class Template:
             privilege.ENTER_USER[isa.name](self.uc, memory)
             if isa.unicorn_arch == unicorn.UC_ARCH_X86:
                 self.exception_offset = _old_exception(before, self._image())
+            if isa.hidden:
+                self.hidden = self._find_segment_bases(memory)
             for name in isa.numbers:  # a program starts with zeros
                 if name not in (isa.flags, "cs", "ss", "ds", "es", "fs", "gs", "zero"):
                     library.reg_write(self.uc, isa.numbers[name], ctypes.byref(c_uint64()))
@@ -71,6 +74,22 @@ class Template:
         self._initial = self.new()
         if self.exception_offset is not None:
             ctypes.memset(self._initial + self.exception_offset, 0xFF, 4)
+
+    def _find_segment_bases(self, memory: memoryview) -> dict[str, int]:
+        """i386: where the bases of FS and GS lie, which Unicorn neither reads nor writes by name in 32-bit mode: load
+        them from descriptors with known bases, and look for those."""
+        saved = self.new()
+        bases = {"fs_base": 0x5A5A1230, "gs_base": 0x5A5A4560}
+        for base, (slot, opcode) in zip(bases.values(), ((6, 0xE0), (7, 0xE8)), strict=True):
+            memory[slot * 8 : slot * 8 + 8] = privilege.flat_data_descriptor(base)
+            at = 0x200 + slot * 16
+            # mov eax, selector; mov fs or gs, eax; hlt
+            memory[at : at + 8] = bytes((0xB8, slot * 8 + 3, 0, 0, 0, 0x8E, opcode, 0xF4))
+            library.emu_start(self.uc, privilege.SCRATCH + at, 0, 0, 0)
+        image = self._image()
+        library.check(library.context_restore(self.uc, saved), "restoring a context")
+        library.context_free(saved)
+        return {register: image.index(base.to_bytes(4, "little")) for register, base in bases.items()}
 
     def _image(self) -> bytes:
         self._initial = 0
@@ -146,17 +165,28 @@ class Context:
 
     def __getitem__(self, name: str) -> int:
         """An integer register; "tp" is the thread pointer on every ISA. Raises KeyError."""
+        if name == "tp":
+            name = self.isa.tp
         number = self.isa.numbers.get(name)
         if number is None:
-            number = self.isa.numbers[self.isa.tp] if name == "tp" else self._wide_number(name)
+            if name in self.isa.hidden:
+                place = self.park() + template(self.isa, self.privileged).hidden[name]
+                return int.from_bytes(ctypes.string_at(place, 4), "little")
+            number = self._wide_number(name)
         self._buffer.value = 0
         library.context_reg_read(self.park(), number, self._reference)
         return self._buffer.value & self._mask
 
     def __setitem__(self, name: str, value: int) -> None:
+        if name == "tp":
+            name = self.isa.tp
         number = self.isa.numbers.get(name)
         if number is None:
-            number = self.isa.numbers[self.isa.tp] if name == "tp" else self._wide_number(name)
+            if name in self.isa.hidden:
+                place = self.park() + template(self.isa, self.privileged).hidden[name]
+                ctypes.memmove(place, (value & self._mask).to_bytes(4, "little"), 4)
+                return
+            number = self._wide_number(name)
         self._buffer.value = value & self._mask
         if name in self.isa.indirect:
             self._write_indirectly(number, self._reference)
@@ -271,6 +301,7 @@ class Context:
         self.settle()
         size = self.isa.word_bytes
         saved = {name: self[name].to_bytes(size, "little") for name in self.isa.numbers if name != "zero"}
+        saved |= {name: self[name].to_bytes(size, "little") for name in self.isa.hidden}
         saved |= {name: self.read_wide(name) for name in self.isa.wide}
         return saved
 

@@ -129,6 +129,11 @@ def _riscv64(uc: int, memory: memoryview) -> None:
     _write(uc, riscv.UC_RISCV_REG_PRIV, 0)
 
 
+def flat_data_descriptor(base: int) -> bytes:
+    """A 4 GiB data segment of ring 3 (Intel SDM vol. 3A, 3.4.5)."""
+    return struct.pack("<Q", 0x00CFF3000000FFFF | (base & 0xFFFFFF) << 16 | (base >> 24) << 56)
+
+
 ENTER_USER: dict[str, Callable[[int, memoryview], None]] = {
     "x86_64": _x86_64,
     "i386": _i386,

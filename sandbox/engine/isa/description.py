@@ -61,6 +61,7 @@ class Isa:
     trap_pc_after: Mapping[int, int] = field(default_factory=dict)  # vector: bytes by which the PC is already past
     breakpoints: tuple[bytes, ...] = ()  # instructions that Unicorn calls invalid and the ISA a breakpoint
     indirect: frozenset[str] = frozenset()  # registers that need a live CPU around them
+    hidden: frozenset[str] = frozenset()  # registers that Unicorn keeps and does not name
     display: tuple[str, ...] = ()
     block_start_faults: bool = False  # a fetch fault in the middle of a block is reported at its start
 

@@ -8,9 +8,7 @@ from unicorn import x86_const as x86
 from sandbox.engine.isa.description import Isa
 from sandbox.engine.isa.x86_64 import X86_TRAPS, x87_and_sse
 
-_NAMES = tuple(
-    "eax ebx ecx edx esi edi ebp esp eip eflags cs ss ds es fs gs fs_base gs_base".split()
-)
+_NAMES = tuple("eax ebx ecx edx esi edi ebp esp eip eflags cs ss ds es fs gs".split())
 
 ISA = Isa(
     name="i386",
@@ -31,6 +29,7 @@ ISA = Isa(
     syscall_length=2,
     syscall_vector=0x80,
     traps=X86_TRAPS,
+    hidden=frozenset({"fs_base", "gs_base"}),
     indirect=frozenset({"cs", "ss", "ds", "es", "fs", "gs"}),
     display=(*_NAMES[:10], "gs_base"),
     block_start_faults=True,
