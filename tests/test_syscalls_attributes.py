@@ -270,6 +270,13 @@ def changing_the_mode(w: World) -> None:
     assert w.call("chmod", BAD, 0o600) == -EFAULT
 
 
+@CASES("fchmod")
+def changing_the_mode_by_descriptor(w: World) -> None:
+    w.file(b"f")
+    assert w.call("fchmod", w.open(b"f"), 0o604) == 0
+    assert w.stat(b"f")["mode"] == S_IFREG | 0o604
+
+
 @CASES("fchmodat", "fchmodat2")
 def changing_the_mode_at(w: World) -> None:
     prepare(w)

@@ -354,6 +354,13 @@ def special_files(w: World) -> None:
     assert w.call("mknodat", AT_FDCWD, b"mine", S_IFIFO | 0o600, 0) == 0
 
 
+@CASES("mknodat")
+def a_fifo_by_directory(w: World) -> None:
+    w.directory(b"d")
+    assert w.call("mknodat", w.open(b"d", O_PATH), b"fifo", S_IFIFO | 0o666, 0) == 0
+    assert w.stat(b"d/fifo")["mode"] == S_IFIFO | 0o644
+
+
 # -- reading directories -----------------------------------------------------------------------------------
 
 

@@ -195,6 +195,7 @@ def editing_and_echo(w: World) -> None:
 def settings_of_a_terminal(w: World) -> None:
     master, slave = terminal_pair(w)
     first = settings(w, slave)
+    assert isinstance(first[0], int)
     assert first[0] & (T.ICRNL | T.IXON) == T.ICRNL | T.IXON
     assert first[1] == T.OPOST | T.ONLCR
     assert first[3] == 0x8A3B
