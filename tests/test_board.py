@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
 from sandbox import assembler, guests
+from sandbox.abi.errno import EAGAIN, EPIPE, Errno
 from sandbox.assembler import gnu
 from sandbox.board import BOARDS, BoardMachine, board_named
 from sandbox.clock import Clock, HostClock, VirtualClock
@@ -18,6 +20,7 @@ from sandbox.loader import FlatImage, flat_image, read_symbols
 from sandbox.machine import Activity, Machine, Outcome
 from sandbox.memory import FramePool
 from sandbox.vfs.stream import ByteQueue
+from sandbox.wait import WaitQueue
 
 VIRT = BOARDS["riscv64-virt"]
 needs_gnu = pytest.mark.skipif(not gnu.available(), reason="riscv64-linux-gnu-as is not installed")
@@ -51,7 +54,7 @@ class Room:
             clock=clock,
             deterministic=isinstance(clock, VirtualClock),
             ram_size=ram_size,
-            on_output=self.output.extend,
+            on_output=partial(collect, self.output),
             source=ByteQueue(stdin),
         )
         self.machines.append(machine)
@@ -75,6 +78,10 @@ def room(request: pytest.FixtureRequest) -> Iterator[Room]:
         machine.release()
     room.engine.close()
     pool.close()
+
+
+def collect(output: bytearray, data: bytes) -> None:
+    output += data
 
 
 def bare(source: str) -> FlatImage:
@@ -139,6 +146,60 @@ def test_input_wakes_a_waiting_machine(room: Room) -> None:
     assert room.output == b"ABC"
     source.feed(b"\x04")
     assert room.run(machine).activity is Activity.EXITED
+
+
+def test_a_console_that_is_full_holds_the_machine(room: Room) -> None:
+    """Three bytes at a time: all of it arrives, and the guest does not end before."""
+    guest = guests.guest("timer", "riscv64")
+    taken = bytearray()
+    space = 0
+
+    def take(data: bytes) -> int:
+        nonlocal space
+        if not space:
+            raise Errno(EAGAIN)
+        piece = data[:space]
+        taken.extend(piece)
+        space -= len(piece)
+        return len(piece)
+
+    machine = room.power_on(image_of(guest))
+    machine.on_output, machine.room = take, WaitQueue()
+    woken: list[bool] = []
+    machine.on_wake = lambda: woken.append(True)
+    stops = 0
+    while machine.exit_status is None:
+        outcome = machine.run(room.engine, 100_000)
+        if outcome.activity is Activity.WAITING:
+            assert outcome.deadline is None
+            assert not space
+            space = 3
+            assert machine.room.wake() == 1
+            stops += 1
+    assert bytes(taken) == guest.cases[0].stdout
+    assert stops == len(woken) == -(-len(taken) // 3)
+
+
+@pytest.mark.parametrize("answer", [None, EPIPE])
+def test_output_that_nobody_takes_is_lost(room: Room, answer: int | None) -> None:
+    def refuse(data: bytes) -> int:
+        raise Errno(EPIPE)
+
+    machine = room.power_on(image_of(guests.guest("timer", "riscv64")))
+    machine.on_output = None if answer is None else refuse
+    room.run(machine)
+    assert machine.exit_status == 0
+
+
+def test_input_is_asked_for_when_the_guest_listens(room: Room) -> None:
+    for name, asks in (("serial", True), ("timer", False)):
+        machine = room.power_on(image_of(guests.guest(name, "riscv64")))
+        wanted: list[int] = []
+        source = machine.source
+        assert source is not None
+        source.on_wanted = wanted.append
+        room.run(machine)
+        assert bool(wanted) == asks, name
 
 
 def test_real_time_passes_too(room: Room) -> None:
@@ -310,7 +371,7 @@ def test_two_boards_on_one_engine_do_not_see_each_other(room: Room) -> None:
     machines = [room.power_on(image_of(guest), VirtualClock()) for _ in range(3)]
     outputs = [bytearray() for _ in machines]
     for machine, output in zip(machines, outputs, strict=True):
-        machine.on_output = output.extend
+        machine.on_output = partial(collect, output)
     while any(machine.exit_status is None for machine in machines):
         for machine in machines:
             machine.run(room.engine, 300)

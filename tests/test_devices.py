@@ -202,6 +202,21 @@ def test_uart(name: str) -> None:
     assert all(free > 0 for free in room)
 
 
+def test_uart_knows_who_listens() -> None:
+    uart = Uart16550()
+    for byte in b"sent":
+        uart.read(LSR, 1)
+        uart.write(THR, 1, byte)
+    assert not uart.listening
+    uart.read(LSR, 1)
+    uart.read(LSR, 1)
+    assert uart.listening
+    uart.receive(b"x")
+    assert not uart.listening
+    uart.write(IER, 1, 1)
+    assert uart.listening
+
+
 # ---- CLINT
 
 

@@ -41,6 +41,7 @@ class Wiring:
     bus: Bus
     room: Callable[[], int]  # how many bytes the console's receiver takes
     receive: Callable[[bytes], int]
+    listening: Callable[[], bool]  # whether the guest looks for input
     next_event: Callable[[], int | None]  # nanoseconds until a device changes by itself; None: never
     update: Callable[[], None]  # time has passed
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sandbox.abi.errno import EAGAIN, Errno
 from sandbox.board.description import Board
 from sandbox.clock import Clock, VirtualClock
 from sandbox.devices import Bus
@@ -60,7 +61,8 @@ class Window:
 
 
 class BoardMachine:
-    """See `sandbox.machine.Machine`. `on_output` gets the bytes of the console, `source` holds its input.
+    """See `sandbox.machine.Machine`. `on_output` gets the console's bytes and returns how many it took (None: all);
+    it may raise Errno(EAGAIN), and then the machine stands still until `room` is woken. `source` is the input.
 
     Raises LoadError when the image does not fit the board."""
 
@@ -76,7 +78,8 @@ class BoardMachine:
         clock: Clock,
         deterministic: bool = False,
         ram_size: int | None = None,
-        on_output: Callable[[bytes], object] | None = None,
+        on_output: Callable[[bytes], int | None] | None = None,
+        room: WaitQueue | None = None,
         source: ByteQueue | None = None,
     ) -> None:
         self.board = board
@@ -86,11 +89,14 @@ class BoardMachine:
         self.death: str | None = None
         self.on_wake: Callable[[], None] | None = None
         self.on_output = on_output
+        self.room = room
         self.source = source
         self.stats = BoardStats()
         self._virtual = clock if deterministic and isinstance(clock, VirtualClock) else None
         self._boot_time = clock.monotonic()
         self._waiting = False  # for an interrupt
+        self._unsent = bytearray()  # what the console has not taken yet
+        self._status: int | None = None  # what the guest ends with, once its output is out
         self._mapped = False
         self._released = False
         size = ram_size or board.ram_size
@@ -122,23 +128,22 @@ class BoardMachine:
         return self.clock.monotonic() - self._boot_time
 
     def transmit(self, data: bytes) -> None:
-        if self.on_output is not None:
-            self.on_output(data)
+        self._unsent += data
 
     def feed(self) -> None:
         """Offer the console's input to its receiver, and listen for more."""
-        source = self.source
+        source, wiring = self.source, self.wiring
         if source is None:
             return
-        room = self.wiring.room()
-        if room and len(source):
-            self.wiring.receive(source.take(room))
+        room = wiring.room()
+        if room and (len(source) or (wiring.listening() and source.wanted(room))):
+            wiring.receive(source.take(room))
         if not source.closed:
             source.queue.add(self)
 
     def finish(self, status: int) -> None:
-        if self.exit_status is None:
-            self.exit_status = status
+        if self._status is None:
+            self._status = status
 
     def fail(self, reason: str, status: int = 125) -> None:
         if self.exit_status is None:
@@ -163,6 +168,12 @@ class BoardMachine:
         processor = self.wiring.processor
         left, work = budget, 0
         while left > 0:
+            if not self._flush():
+                return Outcome(Activity.WAITING, work, None, budget - left)
+            if self._status is not None and self.exit_status is None:
+                self.exit_status = self._status
+            if self.exit_status is not None:
+                return Outcome(Activity.EXITED, work, None, budget - left)
             self.feed()
             self.wiring.update()
             event = self.wiring.next_event()
@@ -188,9 +199,21 @@ class BoardMachine:
             if stop.reason is not StopReason.BUDGET:
                 left -= _STOP_CHARGE
                 self._serve(stop)
-            if self.exit_status is not None:
-                return Outcome(Activity.EXITED, work, None, budget - left)
         return Outcome(Activity.RUNNABLE, work, None, budget - left)
+
+    def _flush(self) -> bool:
+        """Hand the console what was sent. False when it does not take all of it."""
+        while self._unsent:
+            try:
+                taken = None if self.on_output is None else self.on_output(bytes(self._unsent))
+            except Errno as error:
+                taken = 0 if error.number == EAGAIN else None  # nobody is there: the bytes are lost, as on a real line
+            del self._unsent[: len(self._unsent) if taken is None else taken]
+            if taken == 0:
+                if self.room is not None:
+                    self.room.add(self)
+                return False
+        return True
 
     def _serve(self, stop: Stop) -> None:
         if stop.reason is StopReason.HALT:
@@ -209,7 +232,7 @@ class BoardMachine:
                 self.fail(f"{name} at about {pc:#x}, and no trap handler is installed", 132)
 
     def wake(self, queue: WaitQueue) -> None:
-        """Sleeper of the console's input."""
+        """The console has input, or takes output again."""
         if self.on_wake is not None:
             self.on_wake()
 
@@ -225,5 +248,7 @@ class BoardMachine:
             self._released = True
             if self.source is not None:
                 self.source.queue.discard(self)
+            if self.room is not None:
+                self.room.discard(self)
             self.context.release()
             self.space.release()

@@ -144,7 +144,7 @@ def _wire(machine: BoardMachine, context: Context, space: AddressSpace) -> Wirin
         ticks = clint.remaining()
         return None if ticks is None or clint.timer.level else ticks * TICK
 
-    return Wiring(hart, bus, lambda: uart.room, uart.receive, next_event, clint.update)
+    return Wiring(hart, bus, lambda: uart.room, uart.receive, lambda: uart.listening, next_event, clint.update)
 
 
 _MAP = (

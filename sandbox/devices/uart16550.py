@@ -35,6 +35,7 @@ class Uart16550(Device):
         self._fifo_enabled = False
         self._overrun = False
         self._transmit_pending = False  # the holding register ran empty and nobody has been told
+        self._idle_looks = 0  # at the line status, since the last byte went out, with nothing received
         self._divisor = 1
         self._ier = self._lcr = self._mcr = self._scratch = 0
 
@@ -44,10 +45,17 @@ class Uart16550(Device):
     def room(self) -> int:
         return _FIFO - len(self._fifo)
 
+    @property
+    def listening(self) -> bool:
+        """Whether the guest seems to want input: it enabled the interrupt, or polls. One look at the line status
+        for each byte sent is not polling, but waiting for the transmitter."""
+        return bool(self._ier & _IER_RECEIVE) or self._idle_looks > 1
+
     def receive(self, data: bytes) -> int:
         """Bytes arrive on the line; how many fitted."""
         taken = min(len(data), self.room)
         self._fifo += data[:taken]
+        self._idle_looks = 0
         self._update()
         return taken
 
@@ -69,6 +77,7 @@ class Uart16550(Device):
                 status = _LSR_THR_EMPTY | _LSR_IDLE | (_LSR_READY if self._fifo else 0)
                 status |= _LSR_OVERRUN if self._overrun else 0
                 self._overrun = False
+                self._idle_looks += not self._fifo
                 self._update()
                 return status
             case 6:
@@ -113,6 +122,7 @@ class Uart16550(Device):
 
     def _send(self, value: int) -> None:
         self._transmit_pending = True
+        self._idle_looks = 0
         if self._mcr & _MCR_LOOP:
             if self.receive(bytes([value])) == 0:
                 self._overrun = True
