@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sandbox.clock import Clock, Entropy
 from sandbox.engine import Engine, isa_named
-from sandbox.errors import ConfigurationError
 from sandbox.events import Recorder
 from sandbox.hypervisor.images import Images
 from sandbox.machine import Machine
@@ -82,7 +81,9 @@ class MachineBuilder:
 
     def prepare(self, config: VmConfig, surroundings: Surroundings) -> Ground:
         if config.board is not None:
-            raise ConfigurationError("boards are not served yet")
+            from sandbox.hypervisor.board import BoardGround
+
+            return BoardGround(self.pool, config, surroundings)
         from sandbox.hypervisor.linux import LinuxGround
 
         return LinuxGround(self.pool, self._images, config, surroundings)
