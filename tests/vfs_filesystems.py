@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,8 +37,8 @@ def _overlay(directory: Path) -> Filesystem:
 class LargeNumbers(HostFs):
     """Inode numbers beyond 32 bits, as some host filesystems have them."""
 
-    def ino_of(self, status: os.stat_result) -> int:
-        return super().ino_of(status) + (1 << 40)
+    def inode_number(self, device: int, ino: int) -> int:
+        return super().inode_number(device, ino) + (1 << 40)
 
 
 def _overlay_large(directory: Path) -> Filesystem:

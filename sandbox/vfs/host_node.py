@@ -46,7 +46,7 @@ class HostNode(Node):
     filesystem: HostFs
 
     def __init__(self, filesystem: HostFs, status: os.stat_result) -> None:
-        super().__init__(filesystem, filesystem.ino_of(status), status.st_mode)
+        super().__init__(filesystem, filesystem.inode_number(status.st_dev, status.st_ino), status.st_mode)
         self.identity = (status.st_dev, status.st_ino)
         self.locations: list[tuple[HostNode, bytes]] = []
         self.number = next(numbers)
@@ -288,7 +288,9 @@ class HostDirectory(HostNode):
             )
             try:
                 with os.scandir(descriptor) as listing:
-                    return [(os.fsencode(entry.name), entry.inode(), _kind(entry)) for entry in listing]
+                    device = self.identity[0]
+                    number = filesystem.inode_number
+                    return [(os.fsencode(entry.name), number(device, entry.inode()), _kind(entry)) for entry in listing]
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -116,10 +116,10 @@ class HostFs(Filesystem):
             node.seen(directory, name)
         return node
 
-    def ino_of(self, status: os.stat_result) -> int:
+    def inode_number(self, device: int, ino: int) -> int:
         """The host's own; what is mounted below the directory is kept apart in the upper bits."""
-        offset = self._devices.setdefault(status.st_dev, len(self._devices) << 56)
-        return (status.st_ino + offset) & ((1 << 63) - 1)
+        offset = self._devices.setdefault(device, len(self._devices) << 56)
+        return (ino + offset) & ((1 << 63) - 1)
 
     def forget_node(self, node: HostNode) -> None:
         self.unpin(node)

@@ -188,6 +188,9 @@ class TarFs(TreeFilesystem):
                     if count > max_members or total > max_bytes:
                         raise ConfigurationError(f"{self.path} is too large an archive: {count} members, {total} bytes")
                     self._add_member(member)
+                end = archive.offset
+            if 0 < self._size - end < tarfile.BLOCKSIZE:
+                raise ConfigurationError(f"{self.path} ends in the middle of a header")
         except (tarfile.TarError, ValueError, OverflowError, EOFError, IndexError, KeyError, RecursionError) as error:
             raise ConfigurationError(f"{self.path} is not a usable tar archive: {error}") from None
         except OSError as error:
@@ -201,8 +204,9 @@ class TarFs(TreeFilesystem):
         if len(names) > MAX_DEPTH or any(len(part) > 255 or b"\0" in part for part in names):
             return self._skip(name, "its name is too long")
         if not names:
-            if member.isdir():
-                self._describe(self._root, member)
+            if not member.isdir():
+                return self._skip(name, "it has no name")
+            self._describe(self._root, member)
             return None
         parent = self._directory_of(names[:-1])
         if parent is None:
