@@ -47,15 +47,16 @@ class Turns:
         try:
             engine = slot.engine
             misses = getattr(engine, "tlb_misses", 0)
-            begun = self._now() if self.tape is not None else 0
+            tape = self.tape  # somebody may begin to watch in the middle of the turn
+            begun = self._now() if tape is not None else 0
             before = clock()
             outcome = machine.run(engine, share.budget)
             cpu = clock() - before
             if self._clock is not None:  # virtual time moves with the work, whatever the machine does with its clock
                 cpu = max(cpu, outcome.used)
             tenant.misses += getattr(engine, "tlb_misses", 0) - misses
-            if self.tape is not None:
-                self.tape.note(tenant.vm.identity, _lane(), begun, max(self._now(), begun + cpu))
+            if tape is not None:
+                tape.note(tenant.vm.identity, _lane(), begun, max(self._now(), begun + cpu))
             sound = True
         finally:
             self._leases.give_back(slot, broken=not sound)
