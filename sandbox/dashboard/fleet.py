@@ -20,6 +20,7 @@ from sandbox.hypervisor.gauges import Gauge
 _EVERY = 0.5  # seconds between two readings
 _MANY = 2000  # VMs from which readings are half as frequent
 _WINDOW = 10  # readings that a share looks back
+_ALIVE = ("running", "paused")
 _DIGITS = re.compile("([0-9]+)")
 
 
@@ -70,8 +71,8 @@ class Fleet:
                 kind="board" if gauge.board else "linux",
                 weight=gauge.weight,
                 cpu=max(0, gauge.cpu - (last.cpu if last else 0)) / 1e9 / seconds,
-                received=share if entitlement is not None else None,
-                entitled=entitlement,
+                received=share if entitlement is not None and gauge.state in _ALIVE else None,
+                entitled=entitlement if gauge.state in _ALIVE else None,
                 memory=gauge.memory,
                 memory_limit=gauge.memory_limit,
                 faults=max(0, gauge.faults - (last.faults if last else 0)) / seconds,

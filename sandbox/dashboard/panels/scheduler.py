@@ -15,7 +15,7 @@ from sandbox.dashboard.palette import LANES, Look
 from sandbox.dashboard.text import Piece, fill, fit, line, visible
 from sandbox.dashboard.view import SchedulerView, View
 
-_NAME, _LAG = 14, 15
+_NAME, _WIDE_NAME, _LAG = 14, 22, 15
 _LEASES = 40
 
 
@@ -59,7 +59,8 @@ def _summary(scheduler: SchedulerView, columns: int, look: Look) -> Text:
 def _strip(
     scheduler: SchedulerView, names: dict[str, str], interface: Interface, columns: int, height: int, look: Look
 ) -> list[Text]:
-    cells = max(1, columns - _NAME - _LAG - 2)
+    name_cells = _WIDE_NAME if columns >= 100 else _NAME
+    cells = max(1, columns - name_cells - _LAG - 2)
     shown = list(names)
     newest = scheduler.now
     oldest = min((item.start for item in scheduler.slices), default=newest)
@@ -79,7 +80,7 @@ def _strip(
             where[cell] = item.lane
     lags = {item.vm: item.lag for item in scheduler.lags}
     head: list[Piece] = [
-        (fit("VM", _NAME), "heading"),
+        (fit("VM", name_cells), "heading"),
         " ",
         (fit(f"the last {figures.span(newest - oldest)}", cells), "heading"),
         " ",
@@ -90,7 +91,7 @@ def _strip(
     scroll = max(0, min(interface.scroll, len(shown) - room))
     for vm in shown[scroll : scroll + room]:
         style = "strong" if vm == interface.selected else ""
-        pieces: list[Piece] = [(fit(visible(names[vm]), _NAME), style), " "]
+        pieces: list[Piece] = [(fit(visible(names[vm]), name_cells), style), " "]
         pieces += _lane_cells(use.get(vm), lane.get(vm), cells, look)
         pieces += [" ", *_lag_bar(lags.get(vm), look)]
         rows.append(line(pieces, columns))
