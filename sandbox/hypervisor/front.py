@@ -367,6 +367,10 @@ class Hypervisor:
             self._check_open()
             return self.wait_until(done, timeout)
 
+    def step(self, vm: VM, count: int) -> None:
+        with self.monitor:
+            self._supervisor.step(self._tenant(vm), count)
+
     def statistics(self, vm: VM) -> Statistics:
         with self.monitor:
             return statistics(self._tenant(vm), self.clock.monotonic(), self.exact)

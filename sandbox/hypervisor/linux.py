@@ -19,11 +19,13 @@ from sandbox.kernel.linux import LinuxMachine
 from sandbox.kernel.process import MachineLimits
 from sandbox.kernel.start import boot
 from sandbox.kernel.task import Credentials
+from sandbox.kernel.views import KernelView
 from sandbox.machine import Machine
 from sandbox.memory import PAGE_SIZE, FramePool
 from sandbox.vfs.mount import Mounts
 from sandbox.vfs.overlay import Overlay
-from sandbox.vfs.root import build_root, get_file, mount_at, mount_host
+from sandbox.vfs.procfs import ProcFs
+from sandbox.vfs.root import build_root, get_file, mount_at, mount_host, mount_proc
 from sandbox.vfs.stream import StreamFile, StreamNode
 from sandbox.vfs.tmpfs import Tmpfs
 from sandbox.vm import VmConfig, Volume
@@ -39,6 +41,7 @@ class LinuxGround:
         self._surroundings = surroundings
         self._account = pool.account(config.memory)
         self._mounts: Mounts | None = None
+        self._proc: ProcFs | None = None
         self._closed = False
         self.reads, self.writes = _common_directories(config)
         try:
@@ -108,7 +111,11 @@ class LinuxGround:
             events=surroundings.recorder,
         )
         machine.owns_mounts = False
+        view = KernelView(machine)
         try:
+            if self._proc is None:
+                self._proc = mount_proc(self._tree, view)
+            self._proc.view = view
             boot(
                 machine,
                 config.program,

@@ -52,6 +52,15 @@ class RunQueue:
             self.agenda.cancel(share)
             self._update(share, now)
 
+    def doze(self, share: Share, now: int, wake_at: int | None) -> None:
+        """Outside a turn it has turned out to have nothing to run until `wake_at` or `wake`."""
+        if share.running or share.gone:
+            return
+        share.wants = False
+        if wake_at is not None:
+            self.agenda.set(share, wake_at, lambda time: self.wake(share, time))
+        self._update(share, now)
+
     def hold(self, share: Share, now: int) -> None:
         """No turn until `free`. A turn under way ends first."""
         share.held = True

@@ -130,6 +130,11 @@ class VM:
 
     # Looking inside
 
+    def step(self, count: int = 1) -> None:
+        """Run exactly `count` instructions of the paused VM, system calls and page faults included; fewer when it ends
+        or falls asleep."""
+        self._host.step(self, count)
+
     def tasks(self) -> list[TaskView]:
         with self._borrow() as machine:
             return task_views(machine)

@@ -20,6 +20,7 @@ TRANSITIONS: dict[tuple[str, str], str] = {
     ("running", "stop"): "running",  # asked to end; it goes on until it does, or until the grace is over
     ("paused", "stop"): "running",  # it must run to hear of it
     ("running", "exit"): "stopped",
+    ("paused", "exit"): "stopped",  # stepped to its end
     ("running", "crash"): "crashed",
     ("paused", "crash"): "crashed",
     ("running", "kill"): "stopped",
