@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import struct
 import threading
 from collections.abc import Callable
 from ctypes import c_uint32, c_uint64, c_void_p
@@ -36,6 +37,7 @@ KILLERS = {
     layout.INTERRUPTED: "interrupted from outside",
 }
 
+_UNPACK = struct.Struct(f"={layout.REPORT_WORDS}Q").unpack_from
 _REASONS = {reason.value: reason for reason in StopReason}
 _ACCESS = {access.value: access for access in Access}
 _MEMORY = {0: None, 1: "vm", 2: "pool"}
@@ -88,11 +90,13 @@ class NativeCore:
         self._native = native
         self._words = engine.words
         self._pointer = ctypes.addressof(engine.words)
-        self._run = native.run
         engine.install(lambda index: int(native.callback(index)), self._pointer)
+        enter, pointer = native.run, self._pointer
 
-    def run(self, context: Context, table: Table, budget: int, count: int) -> int:
-        return self._run(self._pointer, context.pointer, table.pointer, budget, count)  # type: ignore[no-any-return]
+        def run(context: Context, table: Table, budget: int, count: int) -> int:
+            return enter(pointer, context.pointer, table.pointer, budget, count)  # type: ignore[no-any-return]
+
+        self.run = run  # a closure: this is where every syscall passes
 
     def interrupt(self) -> None:
         self._native.interrupt(self._pointer)
@@ -136,7 +140,8 @@ class Engine:
         )
         self._seen = mmap.mmap(-1, pool.frames * 4)
         self.words = self._fill_words()
-        self._report = memoryview(self.words).cast("B").cast("Q")
+        self._report_bytes = memoryview(self.words).cast("B")
+        self._report = self._report_bytes.cast("Q")
         library.check(
             library.mem_map_ptr(self.uc, 0, pool.frames * layout.PAGE_SIZE, 7, pool.address), "the guests' memory"
         )
@@ -215,6 +220,14 @@ class Engine:
             if gate is not None:
                 gate.acquire()
             space.running = False
+        if reason == layout.STOP_SYSCALL:
+            stop, words = self._stop, _UNPACK(self._report_bytes)
+            stop.reason = StopReason.SYSCALL
+            stop.number = words[layout.NUMBER]
+            stop.arguments = words[layout.ARGUMENT_0 : layout.ARGUMENT_0 + 6]
+            stop.work = words[layout.WORK]
+            stop.pc = words[layout.PC]
+            return stop
         return self._read_report(reason, context, space)
 
     def step(self, context: Context, space: Space) -> Stop:
@@ -229,12 +242,10 @@ class Engine:
         stop, report = self._stop, self._report
         stop.work = report[layout.WORK]
         stop.pc = report[layout.PC]
+        stop.reason = _REASONS[reason]
         if reason == layout.STOP_SYSCALL:
-            stop.reason = StopReason.SYSCALL
             stop.number = report[layout.NUMBER]
             stop.arguments = tuple(report[layout.ARGUMENT_0 : layout.ARGUMENT_0 + 6])
-            return stop
-        stop.reason = _REASONS[reason]
         if reason == layout.STOP_FAULT:
             stop.address = report[layout.ADDRESS]
             stop.access = _ACCESS[report[layout.ACCESS]]
@@ -321,3 +332,4 @@ class Engine:
             self._core.close()
             library.uc_close(self.uc)
             self._report.release()
+            self._report_bytes.release()
