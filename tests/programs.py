@@ -226,6 +226,7 @@ PROGRAMS = {
         syscall
         jump again""",
     "return": "ret",
+    "nothing": "nothing",
 }
 
 
@@ -265,18 +266,28 @@ def _translate(machine: str, program: str, text: str) -> str:
     return "\n".join(lines)
 
 
+def _encode(machine: str, text: str) -> tuple[bytes, dict[str, int]]:
+    """Assembly text of the machine to bytes, and the offsets of its labels."""
+    if machine == "riscv64":
+        return riscv_assembler.assemble(text)
+    header = f"# arch: {isa_of(machine).name}\n"
+    if machine == "thumb":
+        header += "# mode: thumb\n"
+    done = keystone_process.assemble(parse(f"{header}{text}\n", machine))
+    return done.text, {name: value - done.text_address for name, value in done.symbols.items()}
+
+
 @functools.cache
 def _assembled(machine: str) -> dict[str, bytes]:
-    texts = {name: f"{name}:\n{_translate(machine, name, text)}\n" for name, text in PROGRAMS.items()}
-    if machine == "riscv64":
-        return {name: riscv_assembler.assemble(text)[0] for name, text in texts.items()}
-    header = f"# arch: {isa_of(machine).name}\n# mode: {'thumb' if machine == 'thumb' else 'arm'}\n"
-    if isa_of(machine).name != "arm":
-        header = header.splitlines()[0] + "\n"
-    done = keystone_process.assemble(parse(header + "".join(texts.values()) + "the_end:\n", machine))
-    borders = [done.symbols[name] - done.text_address for name in [*PROGRAMS, "the_end"]]
-    pieces = zip(PROGRAMS, borders, borders[1:], strict=False)
-    return {name: done.text[start:end] for name, start, end in pieces}
+    text = "".join(f"{name}:\n{_translate(machine, name, text)}\n" for name, text in PROGRAMS.items())
+    encoded, labels = _encode(machine, text)
+    borders = [*(labels[name] for name in PROGRAMS), len(encoded)]
+    return {name: encoded[start:end] for name, start, end in zip(PROGRAMS, borders, borders[1:], strict=False)}
+
+
+def assembled(machine: str, program: str) -> bytes:
+    """A program in the portable instructions, given as text."""
+    return _encode(machine, _translate(machine, "program", program))[0]
 
 
 def code(machine: str, program: str) -> bytes:
@@ -356,9 +367,13 @@ class Bench:
         return self.context[register(self.machine, role)]
 
     def run(self, budget: int = 1 << 30, resolve: bool = True) -> Stop:
-        """Until a stop that is not a fault which the space can resolve."""
+        """Until the budget is used or a stop that is not a fault which the space can resolve. `work` is then that of
+        all runs together."""
+        work = 0
         while True:
-            stop = self.engine.run(self.context, self.space, budget)
+            stop = self.engine.run(self.context, self.space, max(0, budget - work))
+            work += stop.work
+            stop.work = work
             if stop.reason is not StopReason.FAULT or not resolve:
                 return stop
             if not self.space.resolve(stop.address, stop.access):

@@ -209,7 +209,8 @@ class Engine:
     # ---- running
 
     def run(self, context: Context, space: Space, budget: int) -> Stop:
-        """Run for about `budget` (at least 1): code bytes when exact, nanoseconds otherwise."""
+        """Run for about `budget`: code bytes when exact, nanoseconds otherwise. An exact budget of 0 finishes the block
+        that a fault interrupted, and nothing else: so a turn ends at the same place whatever pages were missing."""
         gate = self.gate
         space.running = True
         if gate is not None:

@@ -190,7 +190,7 @@ class TwinCore:
             return self._faulted(address, need, 0)
         self._words.fills += 1
         self._fills_since_flush += 1
-        if not self._engine.preemptible and time.monotonic() >= self._deadline:
+        if not self._engine.preemptible and not self._words.fills & 15 and time.monotonic() >= self._deadline:
             self._reason = layout.STOP_BUDGET
             return False
         if value & DEVICE:

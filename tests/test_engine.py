@@ -1,0 +1,669 @@
+"""The CPU core on every ISA and both implementations: registers, syscalls, faults, traps, steps, engines that share.
+
+Budgets are in test_engine_budget.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.engine import Access, Context, Engine, StopReason, Trap, engine_kind
+from sandbox.errors import EngineError
+from sandbox.memory import FramePool
+from tests.programs import CODE, DATA, KINDS, MACHINES, STACK, Bench, choose_engine, code, isa_of, register
+
+PAGE = 4096
+# Registers whose bits are not all free.
+SPECIAL = {"eflags", "pstate", "cpsr", "zero", "cs", "ss", "ds", "es", "fs", "gs"}
+CONTROL = {"mxcsr", "fpcw", "fpsw", "fptag", "fpcr", "fpsr", "fpscr", "fcsr"}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    choose_engine(monkeypatch, request.param)
+    assert engine_kind() == request.param
+    return str(request.param)
+
+
+@pytest.fixture(params=MACHINES)
+def bench(request: pytest.FixtureRequest, kind: str) -> Iterator[Bench]:
+    bench = Bench(request.param)
+    yield bench
+    pool = bench.pool
+    bench._own_pool = False
+    bench.close()
+    assert pool.used == 0, "frames have leaked"
+    pool.close()
+
+
+def settled(bench: Bench) -> set[str]:
+    """General registers, the PC and the stack pointer. i386 has its segment bases in descriptors only."""
+    return set(bench.isa.numbers) - SPECIAL - ({"fs_base", "gs_base"} if bench.machine == "i386" else set())
+
+
+def distinct(bench: Bench, seed: int) -> dict[str, int]:
+    chance = random.Random(seed)
+    values = {name: chance.getrandbits(bench.isa.bits) for name in sorted(settled(bench))}
+    for name in ("fs_base", "gs_base"):  # canonical, or the CPU refuses
+        if name in values:
+            values[name] &= 0x7FFF_FFFF_FFFF
+    values[bench.isa.pc] &= ~3
+    return values
+
+
+def distinct_wide(bench: Bench, seed: int) -> dict[str, bytes]:
+    chance = random.Random(seed)
+    wide = {name: size for name, (_, size) in bench.isa.wide.items() if name not in CONTROL}
+    return {name: chance.randbytes(size) for name, size in wide.items()}
+
+
+# ---- registers
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_registers_by_name(bench: Bench, live: bool) -> None:
+    if live:
+        bench.start("count", counter=3)
+        bench.run()
+    values = distinct(bench, 1)
+    for name, value in values.items():
+        bench.context[name] = value
+    assert {name: bench.context[name] for name in values} == values
+    assert bench.context.pc == values[bench.isa.pc] and bench.context.sp == values[bench.isa.sp]
+    if bench.machine != "i386":
+        assert bench.context["tp"] == values[bench.isa.tp]
+        bench.context["tp"] = 0x1234
+        assert bench.context[bench.isa.tp] == 0x1234
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_vector_registers_by_name(bench: Bench, live: bool) -> None:
+    if live:
+        bench.start("count", counter=3)
+        bench.run()
+    values = distinct_wide(bench, 2)
+    for name, value in values.items():
+        bench.context.write_wide(name, value)
+    assert {name: bench.context.read_wide(name) for name in values} == values
+
+
+# Bits of each that a guest may set.
+CONTROLS = {
+    "mxcsr": b"\x80\x7f\0\0",
+    "fpcw": b"\x7f\x0f",
+    "fpcr": b"\0\0\xc0\0",
+    "fpsr": b"\x1f\0\0\x08",
+    "fpscr": b"\x1f\0\xc0\x03",
+    "fcsr": b"\x5f" + bytes(7),
+}
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_floating_point_control_by_name(bench: Bench, live: bool) -> None:
+    if live:
+        bench.start("count", counter=3)
+        bench.run()
+    for name in CONTROLS.keys() & bench.isa.wide.keys():
+        before = bench.registers()
+        for _ in range(20):
+            bench.context.write_wide(name, CONTROLS[name])
+            assert bench.context.read_wide(name) == CONTROLS[name]
+        assert bench.registers() == before
+        assert bench.context.save()[name] == CONTROLS[name]
+
+
+def test_registers_are_those_the_guest_sees(bench: Bench) -> None:
+    """The guest stores a register that was written by name, and loads one that is read by name."""
+    bench.start("store", pointer=DATA + 16, value=0x5A5A_1234)
+    bench.run()
+    assert bench.word(DATA + 16) == 0x5A5A_1234
+    bench.space.write(DATA + 32, b"\x77\x66\x55\x44")
+    bench.start("load", pointer=DATA + 32)
+    bench.run()
+    assert bench.get("value") == 0x4455_6677
+
+
+VECTORS = {"x86_64": ("xmm1", 16), "i386": ("xmm1", 16), "arm64": ("q1", 16), "arm": ("d1", 8), "riscv64": ("f1", 8)}
+
+
+def test_vectors_are_those_the_guest_sees(bench: Bench) -> None:
+    name, size = VECTORS[bench.isa.name]
+    pattern = bytes(range(1, size + 1))
+    bench.start("vstore", pointer=DATA)
+    bench.context.write_wide(name, pattern)
+    bench.run()
+    assert bench.space.read(DATA, size) == pattern
+    bench.space.write(DATA + 64, pattern[::-1])
+    bench.start("vload", pointer=DATA + 64)
+    bench.run()
+    assert bench.context.read_wide(name) == pattern[::-1]
+
+
+def test_unknown_registers_are_refused(bench: Bench) -> None:
+    for name in ("r99", "", "XMM0"):
+        with pytest.raises(KeyError):
+            bench.context[name]
+        with pytest.raises(KeyError):
+            bench.context[name] = 1
+        with pytest.raises(KeyError):
+            bench.context.load({name: b"\0"})
+    wide = next(iter(distinct_wide(bench, 0)))
+    with pytest.raises(ValueError):
+        bench.context.write_wide(wide, b"short")
+
+
+def test_a_new_context_is_all_zeros(bench: Bench) -> None:
+    """Also when the template instance has been used for other contexts, which it is for some registers."""
+    bench.start("count", counter=3)
+    bench.context["tp"] = 0x1234
+    bench.run()
+    fresh = Context(bench.isa)
+    general = settled(bench) - {bench.isa.pc}
+    assert {name: fresh[name] for name in general} == dict.fromkeys(general, 0)
+    assert all(
+        fresh.read_wide(name) == bytes(size) for name, (_, size) in bench.isa.wide.items() if name not in CONTROL
+    )
+
+
+def test_a_copy_is_independent(bench: Bench) -> None:
+    bench.start("count", counter=5)
+    bench.run(budget=1)
+    for name, value in distinct_wide(bench, 3).items():
+        bench.context.write_wide(name, value)
+    before, wide = bench.registers(), distinct_wide(bench, 3)
+    child = bench.context.copy()
+    bench.run()
+    assert {name: child[name] for name in bench.isa.registers} == before
+    assert {name: child.read_wide(name) for name in wide} == wide
+    ended = bench.registers()
+    child[register(bench.machine, "pointer")] = 77
+    assert bench.get("pointer") != 77
+    child[register(bench.machine, "pointer")] = 0
+    bench.context, parent = child, bench.context
+    bench.run()
+    assert bench.registers() == ended, "it goes on where its original was"
+    bench.context = parent
+    child.release()
+
+
+def test_save_and_load_by_name(bench: Bench) -> None:
+    """A task moved to another process: all it has are names and bytes."""
+    bench.start("walk", pointer=DATA, counter=100, step=8)
+    bench.run(budget=200)
+    for name, value in distinct_wide(bench, 4).items():
+        bench.context.write_wide(name, value)
+    saved = bench.context.save()
+    assert all(isinstance(value, bytes) for value in saved.values())
+    loaded = Context(bench.isa)
+    loaded.load(saved)
+    assert loaded.save() == saved
+    bench.run()
+    memory, ended = bench.space.read(DATA, 800), bench.registers()
+    bench.space.write(DATA, bytes(800))
+    bench.start("walk", pointer=DATA, counter=100, step=8)
+    bench.run(budget=200)
+    bench.context, original = loaded, bench.context
+    bench.run()
+    assert (bench.space.read(DATA, 800), bench.registers()) == (memory, ended)
+    bench.context = original
+    loaded.release()
+
+
+def test_a_released_context_may_be_live(bench: Bench) -> None:
+    bench.start("count", counter=5)
+    bench.run()
+    bench.context.release()
+    bench.context.release()
+    bench.context = Context(bench.isa)
+    bench.start("count", counter=5)
+    assert bench.run().reason is StopReason.SYSCALL
+
+
+def test_registers_outlive_their_engine(bench: Bench) -> None:
+    bench.start("count", counter=5)
+    bench.run()
+    before = bench.registers()
+    bench.engine.close()
+    bench.engine.close()
+    assert bench.registers() == before
+
+
+# ---- syscalls
+
+
+def test_a_syscall_stop(bench: Bench) -> None:
+    """Number and arguments, the PC behind the instruction, and the result when the task runs next."""
+    isa = bench.isa
+    bench.start("calls")
+    arguments = tuple(0x1111 * (index + 1) for index in range(6))
+    for name, value in zip(isa.syscall_arguments, arguments, strict=True):
+        bench.context[name] = value
+    bench.set(other=321)
+    taken = dict(zip(isa.syscall_arguments, arguments, strict=True)) | {
+        register(bench.machine, "other"): 321,
+        isa.syscall_number: 321,
+    }
+    stop = bench.run()
+    assert stop.reason is StopReason.SYSCALL
+    assert (stop.number, stop.arguments) == (321, tuple(taken[name] for name in isa.syscall_arguments))
+    length = 2 if bench.machine == "thumb" else isa.syscall_length
+    call = {"x86_64": "0f05", "i386": "cd80", "thumb": "00df"}.get(bench.machine)
+    if call:
+        assert bench.space.read(stop.pc - length, length).hex() == call
+    assert stop.pc == bench.context.pc
+    before = bench.get("counter")
+    bench.context.set_result(1000)
+    assert bench.run().reason is StopReason.SYSCALL
+    assert bench.get("counter") == before + 1000
+    bench.context.set_result(-38)
+    bench.run()
+    assert bench.get("counter") == before + 1000 - 38
+
+
+def test_a_result_is_written_once(bench: Bench) -> None:
+    bench.start("calls", counter=0)
+    bench.run()
+    bench.context.set_result(5)
+    bench.run()
+    bench.context[bench.isa.syscall_result] = 7  # what a signal handler left there
+    bench.run()
+    assert bench.get("counter") == 12
+
+
+def test_a_pending_result_can_be_settled_and_is_copied(bench: Bench) -> None:
+    bench.start("calls", counter=0)
+    bench.run()
+    bench.context.set_result(-4)
+    child = bench.context.copy()
+    assert child[bench.isa.syscall_result] == bench.context[bench.isa.syscall_result] == -4 & bench.isa.word_mask
+    child.release()
+    bench.context[bench.isa.syscall_result] = 9
+    bench.run()
+    assert bench.get("counter") == 9
+
+
+def test_the_syscall_instruction_of_x86_64_leaves_rip_and_flags(kind: str) -> None:
+    with Bench("x86_64") as bench:
+        bench.start("count", counter=1)
+        stop = bench.run()
+        assert bench.context["rcx"] == stop.pc
+        assert bench.context["r11"] == bench.context["eflags"]
+
+
+def test_constants_are_answered_inside(bench: Bench) -> None:
+    bench.start("calls", other=20, counter=0)
+    bench.context.set_constants({20: 3, 7: -1})
+    assert bench.run(budget=3000).reason is StopReason.BUDGET
+    counts = bench.context.take_constant_counts()
+    assert list(counts) == [20] and counts[20] > 50
+    assert bench.context.take_constant_counts() == {}
+    assert bench.get("counter") in (3 * counts[20], 3 * (counts[20] - 1)), "the last sum may be still to come"
+    bench.set(other=7, counter=0)
+    bench.run(budget=100)
+    assert bench.get("counter") > 1 << 31, "negative results are errors"
+    for number in (8, 21, 1 << 30):
+        bench.set(other=number)
+        stop = bench.run()
+        while stop.reason is not StopReason.SYSCALL or stop.number != number:
+            stop = bench.run()
+        assert stop.reason is StopReason.SYSCALL
+    bench.context.set_constants({})
+    bench.set(other=20)
+    assert bench.run().number == 20
+
+
+# ---- faults
+
+
+FAULTS = {
+    "nothing there": (0x60_0000, 0, Access.WRITE, "store"),
+    "read-only": (0x60_1000, 1, Access.WRITE, "store"),
+    "not to be read": (0x60_2000, 0, Access.READ, "load"),
+    "a vector to nothing": (0x60_0000, 0, Access.WRITE, "vstore"),
+    "a vector from nothing": (0x60_0000, 0, Access.READ, "vload"),
+}
+
+
+@pytest.mark.parametrize(("address", "protection", "access", "program"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_names_page_access_and_pc(
+    bench: Bench, address: int, protection: int, access: Access, program: str
+) -> None:
+    if protection:
+        bench.space.map(address, PAGE, protection, fixed=True)
+    bench.start(program, pointer=address + 0x128, value=55, other=0)
+    stop = bench.run()
+    assert stop.reason is StopReason.FAULT
+    assert (stop.address, stop.access, stop.out_of_memory) == (address, access, None)
+    first = 1 if program == "store" else 0
+    assert bench.get("other") == first, "what came before is done, what comes after is not"
+    assert stop.pc == bench.context.pc
+    again = bench.run()
+    assert (again.reason, again.address, again.pc) == (StopReason.FAULT, address, stop.pc)
+    bench.space.map(address, PAGE, 3, fixed=True)
+    assert bench.run().reason is StopReason.SYSCALL, "it goes on with the instruction that faulted"
+    assert bench.get("other") == 2 * first
+    if program == "store":
+        assert bench.word(address + 0x128) == 55
+
+
+def test_a_fetch_fault_names_the_target(bench: Bench) -> None:
+    wild = 0x60_0000
+    bench.start("visit", target=bench.entry(wild))
+    stop = bench.run()
+    assert (stop.reason, stop.address, stop.access, stop.pc) == (StopReason.FAULT, wild, Access.FETCH, wild)
+    bench.space.map(wild, PAGE, 3, fixed=True)  # there, but not to be executed
+    bench.space.write(wild, code(bench.machine, "two"))
+    assert bench.run().access is Access.FETCH
+    bench.space.protect(wild, PAGE, 5)
+    assert bench.run().reason is StopReason.SYSCALL
+    assert bench.get("value") == 2
+
+
+ABSURD = [0, 8, 0x7FFF_FFFF_F000, 0x8000_0000_0000, 0xFFFF_8000_0000_0000, 0x1234_5678_1234_5678, (1 << 64) - PAGE]
+
+
+@pytest.mark.parametrize("address", ABSURD)
+def test_absurd_addresses_fault(bench: Bench, address: int) -> None:
+    address &= bench.isa.word_mask
+    bench.start("load", pointer=address)
+    stop = bench.run()
+    assert (stop.reason, stop.access) == (StopReason.FAULT, Access.READ)
+    assert stop.address == address & ~(PAGE - 1)
+    bench.start("visit", target=bench.entry(address) & ~2)
+    assert bench.run().reason in (StopReason.FAULT, StopReason.TRAP)
+
+
+def test_a_store_over_a_page_border_is_finished(bench: Bench) -> None:
+    name, size = VECTORS[bench.isa.name]
+    border = 0x60_1000
+    bench.space.map(border - PAGE, PAGE, 3, fixed=True)
+    bench.start("vstore", pointer=border - size // 2)
+    bench.context.write_wide(name, b"\xaa" * size)
+    stop = bench.run()
+    assert (stop.reason, stop.address, stop.access) == (StopReason.FAULT, border, Access.WRITE)
+    bench.space.map(border, PAGE, 3, fixed=True)
+    assert bench.run().reason is StopReason.SYSCALL
+    assert bench.space.read(border - size, 2 * size) == bytes(size // 2) + b"\xaa" * size + bytes(size // 2)
+
+
+def test_pages_come_on_demand(bench: Bench) -> None:
+    """Zero pages are served inside once their neighbours are known; the first of a leaf asks."""
+    bench.start("walk", pointer=DATA, counter=32, step=PAGE)
+    bench.space.advise(DATA, 32 * PAGE)
+    assert bench.run().reason is StopReason.SYSCALL
+    assert [bench.word(DATA + page * PAGE) for page in range(32)] == [1] * 32
+    assert bench.engine.faults_resolved >= 30
+
+
+def test_out_of_memory_is_said(bench: Bench) -> None:
+    assert bench.account is not None
+    bench.start("walk", pointer=DATA, counter=32, step=PAGE)
+    bench.run(budget=1)
+    bench.account.limit = bench.account.used + 3
+    stop = bench.run(resolve=False)
+    while stop.out_of_memory is None:
+        assert bench.space.resolve(stop.address, stop.access)
+        stop = bench.run(resolve=False)
+    assert (stop.reason, stop.out_of_memory) == (StopReason.FAULT, "vm")
+    assert not bench.space.resolve(stop.address, stop.access) and bench.space.fault == "oom"
+    bench.account.limit = 1000
+    assert bench.run().reason is StopReason.SYSCALL
+    assert [bench.word(DATA + page * PAGE) for page in range(32)] == [1] * 32
+
+
+# ---- traps, halts, steps
+
+
+@pytest.mark.parametrize(("program", "trap"), [("illegal", Trap.ILLEGAL_INSTRUCTION), ("breakpoint", Trap.BREAKPOINT)])
+def test_traps(bench: Bench, program: str, trap: Trap) -> None:
+    bench.start(program)
+    stop = bench.run()
+    assert (stop.reason, stop.trap) == (StopReason.TRAP, trap)
+    nothing = code(bench.machine, "nothing")
+    past = len(code(bench.machine, program)) - 2 * len(nothing)
+    after = trap is Trap.BREAKPOINT and bench.isa.name in ("x86_64", "i386")
+    assert bench.context.pc == stop.pc == CODE + len(nothing) + (past if after else 0)
+
+
+X86_TRAPS = {
+    "divide by zero": ("31d2 31c9 b805000000 f7f1", Trap.DIVIDE_ERROR, 9),
+    "privileged": ("90 fa", Trap.PROTECTION, 1),
+    "halt": ("90 f4", Trap.PROTECTION, 1),
+}
+
+
+@pytest.mark.parametrize(("instructions", "trap", "at"), X86_TRAPS.values(), ids=X86_TRAPS)
+@pytest.mark.parametrize("machine", ["x86_64", "i386"])
+def test_traps_of_x86(kind: str, machine: str, instructions: str, trap: Trap, at: int) -> None:
+    with Bench(machine) as bench:
+        bench.space.write(CODE, bytes.fromhex(instructions))
+        for _ in range(3):  # an exception that were still under delivery would make the next a double fault
+            bench.context.pc = CODE
+            stop = bench.run()
+            assert (stop.reason, stop.trap, stop.pc) == (StopReason.TRAP, trap, CODE + at)
+
+
+HALTING = ("x86_64", "i386", "arm64", "arm", "riscv64")
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("machine", HALTING)
+def test_a_privileged_cpu_halts(kind: str, machine: str, exact: bool) -> None:
+    with Bench(machine) as bench:
+        bench.place("halt")
+        context = Context(bench.isa, privileged=True)
+        context.pc = CODE
+        engine = Engine(bench.isa, bench.pool, exact=exact, privileged=True)
+        bench.engine, bench.context, kept = engine, context, (bench.engine, bench.context)
+        places = []
+        for _ in range(2):
+            stop = bench.run(10**9)
+            assert stop.reason is StopReason.HALT
+            places.append(context.pc - CODE)
+        size = len(code(machine, "halt")) // 4
+        assert places == ([2 * size, 4 * size])
+        bench.engine, bench.context = kept
+        context.release()
+        engine.close()
+
+
+def test_steps_are_exact(bench: Bench) -> None:
+    bench.start("straight")
+    bench.run(budget=1, resolve=True)
+    bench.context.pc = bench.entry(CODE)
+    bench.set(counter=0)
+    size = (len(code(bench.machine, "straight")) - {"x86_64": 2, "i386": 2, "thumb": 2}.get(bench.machine, 4)) // 4
+    for done, total in enumerate(itertools.accumulate((1, 2, 3, 4)), 1):
+        stop = bench.engine.step(bench.context, bench.space)
+        assert stop.reason is StopReason.BUDGET
+        assert (bench.context.pc, bench.get("counter")) == (CODE + done * size, total)
+    stop = bench.engine.step(bench.context, bench.space)
+    assert stop.reason is StopReason.SYSCALL
+
+
+def test_a_step_and_then_a_run(bench: Bench) -> None:
+    bench.start("count", counter=500)
+    bench.run(budget=1)
+    for _ in range(7):
+        assert bench.engine.step(bench.context, bench.space).reason is StopReason.BUDGET
+    assert bench.run().reason is StopReason.SYSCALL
+    assert bench.get("counter") == 0
+
+
+def test_a_step_onto_a_missing_page_faults(bench: Bench) -> None:
+    bench.start("store", pointer=0x60_0000, value=1, other=0)
+    bench.run(budget=1)
+    stops = [bench.engine.step(bench.context, bench.space).reason for _ in range(3)]
+    assert StopReason.FAULT in stops and bench.get("other") == 1
+
+
+# ---- several contexts, spaces and engines
+
+
+def test_a_context_moves_between_engines(bench: Bench) -> None:
+    other = Engine(bench.isa, bench.pool)
+    bench.start("walk", pointer=DATA, counter=300, step=16)
+    expected, engines = 300, itertools.cycle([other, bench.engine])
+    own = bench.engine
+    while True:
+        bench.engine = next(engines)
+        stop = bench.run(budget=150)
+        if stop.reason is StopReason.SYSCALL:
+            break
+        assert bench.get("counter") <= expected
+        expected = bench.get("counter")
+    assert [bench.word(DATA + 16 * index) for index in range(300)] == [1] * 300
+    bench.engine = own
+    other.close()
+
+
+def test_contexts_take_turns_on_one_engine(bench: Bench) -> None:
+    """Threads of one program: one space, registers of their own."""
+    bench.place("walk")
+    contexts = []
+    for number in range(5):
+        context = Context(bench.isa)
+        context.pc = bench.entry(CODE)
+        for role, value in {"pointer": DATA + number * PAGE, "counter": 50 + number, "step": 16}.items():
+            context[register(bench.machine, role)] = value
+        contexts.append(context)
+    waiting = list(contexts)
+    kept = bench.context
+    while waiting:
+        for context in list(waiting):
+            bench.context = context
+            if bench.run(budget=97).reason is StopReason.SYSCALL:
+                waiting.remove(context)
+    bench.context = kept
+    for number in range(5):
+        words = [bench.word(DATA + number * PAGE + 16 * index) for index in range(60)]
+        assert words == [1] * (50 + number) + [0] * (10 - number)
+    for context in contexts:
+        context.release()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_engines_of_every_isa_run_side_by_side_in_threads(kind: str, exact: bool) -> None:
+    pool = FramePool(32 << 20)
+    benches = [Bench(machine, pool=pool, exact=exact) for machine in MACHINES]
+    failures: list[object] = []
+
+    def work(bench: Bench) -> None:
+        for _ in range(5):
+            bench.start("walk", pointer=DATA, counter=400, step=64)
+            while (stop := bench.run(2000 if exact else 50_000)).reason is StopReason.BUDGET:
+                pass
+            if stop.reason is not StopReason.SYSCALL:
+                failures.append(stop)
+
+    threads = [threading.Thread(target=work, args=(bench,)) for bench in benches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    for bench in benches:
+        assert [bench.word(DATA + 64 * index) for index in range(400)] == [5] * 400
+        bench.close()
+    assert pool.used == 0
+    pool.close()
+
+
+def test_the_gate_is_open_while_guest_code_runs(bench: Bench) -> None:
+    gate, entered = threading.RLock(), threading.Event()
+    bench.engine.gate = gate
+
+    def other() -> None:
+        with gate:
+            entered.set()
+
+    bench.start("spin")
+    with gate:
+        thread = threading.Thread(target=other)
+        thread.start()
+        while not entered.is_set():
+            bench.run(budget=100_000)
+        thread.join()
+        assert gate.acquire(blocking=False), "and it is ours again"
+        gate.release()
+    bench.engine.gate = None
+
+
+def test_an_interrupt_from_another_thread_ends_a_run(bench: Bench) -> None:
+    """What is interrupted cannot go on, but the engine can."""
+    done = threading.Event()
+
+    def interrupt() -> None:
+        while not done.wait(0.001):
+            bench.engine.interrupt()
+
+    bench.start("spin")
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    stop = bench.run(budget=1 << 60)
+    done.set()
+    thread.join()
+    assert stop.reason is StopReason.ERROR and "interrupted" in stop.error
+    bench.start("count", counter=1000)
+    assert bench.run().reason is StopReason.SYSCALL and bench.get("counter") == 0
+
+
+# ---- devices
+
+
+class Echo:
+    """A device that answers with what was asked, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[int, int, int]] = []
+
+    def read(self, offset: int, size: int) -> int:
+        if offset == 0x80:
+            raise RuntimeError("a device with a bug")
+        return offset + size
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        self.written.append((offset, size, value))
+
+
+def test_a_device_page(bench: Bench) -> None:
+    """No load or store of a device is done twice: none is retried."""
+    bus, engine = Echo(), bench.engine
+    engine.open_devices()
+    engine.open_devices()
+    engine.bus = bus
+    bench.space.map_device(0x60_0000, PAGE, engine.device_base)
+    bench.start("store", pointer=0x60_0040, value=0x1234, other=0)
+    assert bench.run().reason is StopReason.SYSCALL
+    halves = [(0x40, 4, 0x1234), (0x44, 4, 0)]  # Unicorn asks for no more than 4 bytes at once
+    assert bus.written == halves[: bench.isa.word_bytes // 4]
+    for offset, expected in ((0x20, 0x28_0000_0024), (0x80, 0x88_FFFF_FFFF)):
+        expected &= bench.isa.word_mask
+        bench.start("load", pointer=0x60_0000 + offset)
+        assert bench.run().reason is StopReason.SYSCALL
+        assert bench.get("value") == expected
+    bench.start("visit", target=bench.entry(0x60_0000))
+    assert bench.run().access is Access.FETCH, "nothing is executed there"
+
+
+# ---- refusals
+
+
+def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SANDBOX_ENGINE", "turbo")
+    with pytest.raises(EngineError, match="native or python"):
+        engine_kind()
+
+
+def test_every_machine_is_described() -> None:
+    for machine in MACHINES:
+        isa = isa_of(machine)
+        assert isa.pc in isa.registers and isa.sp in isa.registers
+        assert {isa.syscall_number, isa.syscall_result, *isa.syscall_arguments, isa.tp, isa.flags} <= set(isa.numbers)
+        assert len(isa.syscall_arguments) == 6
+    assert STACK % PAGE == 0
