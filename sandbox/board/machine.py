@@ -121,7 +121,7 @@ class BoardMachine:
         self.wiring = board.wire(self, self.context, self.space)
         self._window = Window(self.wiring.bus)
 
-    # ---- what the devices reach
+    # ---- what the devices reach, from inside a run: the hypervisor's lock is not held there
 
     def uptime(self) -> int:
         """Nanoseconds since power-on."""
@@ -129,17 +129,6 @@ class BoardMachine:
 
     def transmit(self, data: bytes) -> None:
         self._unsent += data
-
-    def feed(self) -> None:
-        """Offer the console's input to its receiver, and listen for more."""
-        source, wiring = self.source, self.wiring
-        if source is None:
-            return
-        room = wiring.room()
-        if room and (len(source) or (wiring.listening() and source.wanted(room))):
-            wiring.receive(source.take(room))
-        if not source.closed:
-            source.queue.add(self)
 
     def finish(self, status: int) -> None:
         if self._status is None:
@@ -168,13 +157,13 @@ class BoardMachine:
         processor = self.wiring.processor
         left, work = budget, 0
         while left > 0:
-            if not self._flush():
+            if self.exit_status is None and not self._flush():
                 return Outcome(Activity.WAITING, work, None, budget - left)
             if self._status is not None and self.exit_status is None:
                 self.exit_status = self._status
             if self.exit_status is not None:
                 return Outcome(Activity.EXITED, work, None, budget - left)
-            self.feed()
+            self._feed()
             self.wiring.update()
             event = self.wiring.next_event()
             if self._waiting and not processor.awake:
@@ -200,6 +189,17 @@ class BoardMachine:
                 left -= _STOP_CHARGE
                 self._serve(stop)
         return Outcome(Activity.RUNNABLE, work, None, budget - left)
+
+    def _feed(self) -> None:
+        """Offer the console's input to its receiver, and listen for more."""
+        source, wiring = self.source, self.wiring
+        if source is None:
+            return
+        room = wiring.room()
+        if room and (len(source) or (wiring.listening() and source.wanted(room))):
+            wiring.receive(source.take(room))
+        if not source.closed:
+            source.queue.add(self)
 
     def _flush(self) -> bool:
         """Hand the console what was sent. False when it does not take all of it."""

@@ -129,7 +129,7 @@ def _wire(machine: BoardMachine, context: Context, space: AddressSpace) -> Wirin
     hart = Hart(context, space)
     clint = Clint(lambda: machine.uptime() // TICK)
     plic = Plic()
-    uart = Uart16550(machine.transmit, machine.feed)
+    uart = Uart16550(machine.transmit)
     finisher = Finisher(machine.finish, lambda: machine.fail("the guest asked for a reset, which is not simulated"))
     clint.timer.on_change = lambda level: hart.set_line(TIMER, level)
     clint.software.on_change = lambda level: hart.set_line(SOFTWARE, level)

@@ -49,6 +49,7 @@ def parser() -> Parser:
         usage="sandbox run [options] PROGRAM [ARG ...]",
     )
     made.add_argument("--arch", choices=ARCHES, help="default: from the program")
+    made.add_argument("--board", metavar="NAME", help="a bare-metal board instead of Linux; sandbox boards lists them")
     root = made.add_argument_group("files")
     root.add_argument("--rootfs", metavar="DIR|TAR", help="read-only base; the VM writes to a private layer over it")
     root.add_argument("-v", "--volume", action="append", type=volume, default=[], metavar="SRC:GUEST[:ro|rw]",
@@ -76,7 +77,6 @@ def parser() -> Parser:
     looking.add_argument("--deterministic", action="store_true", help="same input, same output, same trace")
     looking.add_argument("--seed", metavar="N", help="of a deterministic run; default: 0")
     made.later("-t", "--tty", value=False, instead="the guest's stdio is pipes so far")
-    made.later("--board", instead="bare-metal boards come later")
     return made
 
 
@@ -120,6 +120,7 @@ def _create(hypervisor: Hypervisor, given: argparse.Namespace, words: list[str])
     options = {
         "arch": given.arch,
         "rootfs": given.rootfs,
+        "board": given.board,
         "volumes": [f"{source}:{path}:{'ro' if read_only else 'rw'}" for source, path, read_only in given.volume],
         "tmpfs": [path if limit is None else f"{path}:{limit}" for path, limit in given.tmpfs],
         "env": dict(given.env) or None,
@@ -143,8 +144,8 @@ def _shipped(name: str, given: argparse.Namespace) -> str:
         return name
     from sandbox.guests import guests
 
-    arch = given.arch or "x86_64"
-    found = [guest for guest in guests() if guest.name == name and guest.arch == arch and guest.board is None]
+    arches = (given.arch,) if given.arch else ("x86_64",) if given.board is None else ARCHES
+    found = [guest for guest in guests() if guest.name == name and guest.arch in arches and guest.board == given.board]
     return str(found[0].path) if found else name
 
 

@@ -1,8 +1,8 @@
 """The 16550 serial port: a transmitter that is always ready, a receiver with a FIFO of 16 bytes, interrupts.
 
 Source: the PC16550D data sheet (National Semiconductor, 1995), section 8. Bytes go out through `transmit` at
-once; the board offers input with `receive`, which takes what the FIFO has room for, and learns through
-`on_room` when there is room again. The line's speed is stored and has no effect.
+once; the board offers input with `receive`, which takes what the FIFO has room for. The line's speed is stored
+and has no effect.
 """
 
 from __future__ import annotations
@@ -25,11 +25,8 @@ class Uart16550(Device):
     name = "uart16550"
     size = 0x100
 
-    def __init__(
-        self, transmit: Callable[[bytes], None] | None = None, on_room: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, transmit: Callable[[bytes], None] | None = None) -> None:
         self.transmit = transmit
-        self.on_room = on_room
         self.interrupt = InterruptLine()
         self._fifo = bytearray()
         self._fifo_enabled = False
@@ -116,8 +113,6 @@ class Uart16550(Device):
             return 0
         byte = self._fifo.pop(0)
         self._update()
-        if self.on_room is not None:
-            self.on_room()
         return byte
 
     def _send(self, value: int) -> None:

@@ -10,7 +10,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from sandbox.assembler import assemble_file
+from sandbox.assembler import assemble_file, header_fields
 from sandbox.board import BoardMachine, board_named
 from sandbox.errors import ConfigurationError, LoadError
 from sandbox.hypervisor.builder import Kind, Surroundings
@@ -37,8 +37,15 @@ class BoardGround:
             raise ConfigurationError(
                 f"a board runs one image, without arguments: give the path of a program for {self._board.name}"
             )
+        if config.rootfs is not None or config.volumes or config.tmpfs:
+            raise ConfigurationError("a board has no files: rootfs, volumes and tmpfs are for Linux VMs")
         path = check_host_file(os.fsdecode(config.program[0]))
         self._image = flat_image(_read(path, self._board.arch), path, self._board.ram_start, self._ram_size)
+        isa_name = self._image.isa_name
+        if isa_name not in (None, self._board.arch):
+            raise LoadError(
+                f"{path}: the program is for {isa_name}, and the board {config.board} is {self._board.arch}"
+            )
         self.kind = Kind(self._board.arch, privileged=True)
         self._account = pool.account(_with_tables(config.memory))
 
@@ -76,9 +83,10 @@ class BoardGround:
 
 
 def _read(path: str, arch: str) -> bytes:
-    if path.endswith(".s"):
-        return assemble_file(path, arch)
     try:
+        if path.endswith(".s"):
+            header = dict(header_fields(Path(path).read_text(encoding="utf-8", errors="replace")))
+            return assemble_file(path, header.get("arch", arch))
         return Path(path).read_bytes()
     except OSError as error:
         raise LoadError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
