@@ -1,0 +1,308 @@
+"""The hypervisor with real engines, memory and kernels, on the guests that come with the package, all ISAs at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import sandbox
+from sandbox.errors import ConfigurationError, LoadError, StateError
+from sandbox.guests import guest
+from sandbox.hypervisor import Hypervisor
+from sandbox.loader import read_symbols
+from sandbox.vm import VM
+
+ISAS = ("x86_64", "i386", "arm64", "arm", "riscv64")
+MODES = pytest.mark.parametrize(
+    "options",
+    [{"engine_mode": "free"}, {"engine_mode": "exact"}, {"deterministic": True}],
+    ids=lambda given: str(given),
+)
+PATIENCE = 60
+FREE_FORM = Path(__file__).parent
+
+
+def path_of(name: str, isa: str) -> str:
+    return str(guest(name, isa).path)
+
+
+def address_of(name: str, isa: str, symbol: str) -> int:
+    address = read_symbols(guest(name, isa).program()).address(symbol)
+    assert address is not None
+    return address
+
+
+def word_at(vm: VM, isa: str, symbol: str, name: str = "burner") -> int:
+    """The 64-bit word that a guest keeps at a symbol."""
+    return int.from_bytes(vm.memory.read(address_of(name, isa, symbol), 8), "little")
+
+
+def until(room: Hypervisor, done: Callable[[], bool]) -> None:
+    """Let guests run until `done()`."""
+    if room.deterministic:
+        while not done():
+            room.run(0.001)
+    else:
+        while not done():
+            os.sched_yield()
+
+
+@MODES
+def test_all_isas_side_by_side(options: dict[str, object]) -> None:
+    with Hypervisor(cores=2, **options) as room:  # type: ignore[arg-type]
+        vms = [
+            room.create(f"{name}-{isa}", [path_of(name, isa), *arguments])
+            for isa in ISAS
+            for name, arguments in (("hello", []), ("echo", ["a", "b"]), ("counter", ["3", "1000"]), ("burner", ["1"]))
+        ]
+        for vm in vms:
+            vm.start()
+        assert room.run(PATIENCE)
+        assert {vm.exit_status for vm in vms} == {0}
+        for isa in ISAS:
+            assert room.vm(f"hello-{isa}").console.read() == b"hello from %s\n" % isa.encode()
+            assert room.vm(f"echo-{isa}").console.read() == b"a b\n"
+            assert room.vm(f"counter-{isa}").console.read() == b"count 1\ncount 2\ncount 3\n"
+            assert room.vm(f"burner-{isa}").console.read() == b"723471715\n"
+
+
+@MODES
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_paused_vm_can_be_looked_into(options: dict[str, object], isa: str) -> None:
+    with Hypervisor(**options) as room:  # type: ignore[arg-type]
+        vm = room.create("it", [path_of("burner", isa)]).start()
+        until(room, lambda: vm.stats.turns >= 3)
+        vm.pause()
+        first, last = address_of("burner", isa, "turn"), address_of("burner", isa, "turn_end")
+        assert first <= vm.registers["pc"] <= last
+        count, registers = word_at(vm, isa, "iterations"), vm.registers.as_dict()
+        assert count > 0
+        (task,) = vm.tasks()
+        assert (task.tid, task.pc, task.state) == (1, vm.registers["pc"], "ready")
+        assert any(region.start <= first < region.end for region in vm.memory.regions())
+        assert vm.disassemble(first, 2)[0].address == first
+
+        vm.step(40)  # more than a turn has
+        assert word_at(vm, isa, "iterations") > count
+        assert vm.registers.as_dict() != registers
+
+        vm.memory.write(address_of("burner", isa, "iterations"), bytes(8))
+        assert word_at(vm, isa, "iterations") == 0
+        with pytest.raises(ConfigurationError, match="no memory"):
+            vm.memory.read(8, 4)
+        with pytest.raises(ConfigurationError, match="no register"):
+            vm.registers["nonsense"]
+        vm.resume()
+        with pytest.raises(StateError, match="pause it"):
+            vm.memory.read(first, 4)
+        turns = vm.stats.turns
+        until(room, lambda: vm.stats.turns > turns)
+        vm.pause()
+        assert word_at(vm, isa, "iterations") > 0
+        vm.kill()
+        with pytest.raises(StateError, match="no machine"):
+            vm.step()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_stepping_is_exact(isa: str) -> None:
+    """Instruction by instruction to the end, through system calls: what a free run prints."""
+    with Hypervisor(deterministic=True) as room:
+        vm = room.create("it", [path_of("counter", isa), "2", "20"]).start()
+        vm.pause()
+        steps = 0
+        while vm.state == "paused":
+            vm.step()
+            steps += 1
+        assert (vm.state, vm.exit_status, vm.console.read()) == ("stopped", 0, b"count 1\ncount 2\n")
+        again = room.create("again", [path_of("counter", isa), "2", "20"]).start()
+        again.pause()
+        again.step(steps)
+        assert again.state == "stopped"
+
+
+def test_received_is_what_guests_count_themselves() -> None:
+    """Exact mode, all ISAs, weights 1 to 5: code bytes counted in the guests' own memory against their entitlement."""
+    with Hypervisor(deterministic=True) as room:
+        vms = {isa: room.create(isa, [path_of("burner", isa)], weight=place + 1) for place, isa in enumerate(ISAS)}
+        for vm in vms.values():
+            vm.start()
+        room.run(0.3)
+        received = {}
+        for isa, vm in vms.items():
+            vm.pause()
+            turn = address_of("burner", isa, "turn_end") - address_of("burner", isa, "turn")
+            received[isa] = word_at(vm, isa, "iterations") * turn
+            assert received[isa] == pytest.approx(vm.stats.work, rel=0.001)
+        total = sum(received.values())
+        for place, isa in enumerate(ISAS):
+            assert abs(received[isa] - total * (place + 1) / 15) <= 2 * room.quantum
+
+
+def fleet_log(cores: int, memory: str) -> list[str]:
+    programs: list[tuple[str, list[str]]] = [
+        ("burner", []), ("counter", ["0", "20000"]), ("storm", ["2000"]), ("hog", ["3"]), ("sieve", []), ("wild", []),
+        ("cat", []), ("hello", []),
+    ]  # fmt: skip
+    with Hypervisor(cores=cores, deterministic=True, seed=7, memory=memory) as room:
+        for number, (name, arguments) in enumerate(programs):
+            isa = ISAS[number % len(ISAS)]
+            room.create(
+                name, [path_of(name, isa), *arguments], weight=number % 3 + 1, memory="4M", restart="on-failure:1",
+                timeout=0.03,
+            )  # fmt: skip
+        for vm in room.vms:
+            vm.start()
+        room.run(0.01)
+        room.vm("cat").console.write(b"hello\n")
+        room.vm("burner").pause()
+        registers = room.vm("burner").registers.as_dict()
+        room.run(0.01)
+        room.vm("burner").resume()
+        assert room.run(PATIENCE)
+        log = [event.line() for event in room.events()]
+        for vm in room.vms:
+            stats = vm.stats
+            log.append(f"{vm.name} {vm.exit_status} {vm.console.tail()!r} {stats.work} {stats.turns} {stats.syscalls}")
+        return [*log, str(registers)]
+
+
+def test_the_event_log_depends_on_nothing_but_the_calls() -> None:
+    """One and two cores, an idle and a loaded host, with and without memory pressure: byte for byte."""
+    logs = [fleet_log(1, "1G"), fleet_log(2, "1G"), fleet_log(1, "24M")]
+    load = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        logs += [fleet_log(2, "24M"), fleet_log(1, "1G"), fleet_log(2, "1G")]
+    finally:
+        load.kill()
+        load.wait()
+    assert all(log == logs[0] for log in logs[1:])
+    assert any("crashed" in line for line in logs[0])
+
+
+@MODES
+def test_memory_may_be_taken_away(options: dict[str, object]) -> None:
+    with Hypervisor(**options) as room:  # type: ignore[arg-type]
+        vm = room.create("it", [path_of("hog", "x86_64")], memory="8M").start()
+        assert vm.wait(PATIENCE) == 0
+        assert 4 <= int(vm.console.read().split()[0]) <= 8
+        assert vm.stats.peak_memory <= 8 << 20
+        other = room.create("other", [path_of("burner", "arm64")], memory="8M").start()
+        other.set(memory="1M")
+        assert other.stats.memory_limit == 1 << 20
+
+
+@MODES
+def test_crashes_are_reported(options: dict[str, object]) -> None:
+    with Hypervisor(**options) as room:  # type: ignore[arg-type]
+        for isa in ISAS:
+            vm = room.create(isa, [path_of("wild", isa)]).start()
+            assert vm.wait(PATIENCE) == 139
+            assert vm.state == "crashed"
+            assert "SIGSEGV" in (vm.reason or "")
+            assert vm.crash is not None and vm.crash.registers and vm.crash.regions
+
+
+def test_system_calls_can_be_watched_and_replaced() -> None:
+    with Hypervisor() as room:
+        vm = room.create("it", [path_of("hello", "arm64")])
+        seen: list[str] = []
+        lines: list[str] = []
+
+        def replace(call: object) -> int:
+            seen.append(call.name)  # type: ignore[attr-defined]
+            seen.append(vm.memory.read(call.arguments[1], call.arguments[2]).decode())  # type: ignore[attr-defined]
+            return 17
+
+        forget = vm.on_syscall("write", replace)
+        vm.trace(lines.append)
+        assert vm.start().wait(PATIENCE) == 0
+        assert seen == ["write", "hello from arm64\n"]
+        assert vm.console.read() == b""
+        assert lines[0].startswith('write(1, "hello from arm64\\n", 17)')
+        forget()
+        vm.trace(None)
+        assert vm.start().wait(PATIENCE) == 0
+        assert vm.console.read() == b"hello from arm64\n"
+        assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "error", "sentence"),
+    [
+        (["/no/such/program"], {}, LoadError, "no such program"),
+        (["/etc"], {}, LoadError, "not a regular file"),
+        (["/etc/passwd"], {}, LoadError, "not an ELF file"),
+        (["sh"], {"rootfs": "/no/such/root"}, LoadError, "no such file"),
+        (["nothing-of-this-name"], {"rootfs": FREE_FORM}, LoadError, "no such program"),
+        ([path_of("hello", "arm64")], {"cwd": "/nowhere"}, ConfigurationError, "working directory"),
+        ([path_of("hello", "arm64")], {"volumes": ["/no/such:/x"]}, ConfigurationError, "does not exist"),
+        ([path_of("hello", "arm64")], {"arch": "riscv64"}, sandbox.SandboxError, "arm64"),
+    ],
+)
+def test_what_cannot_be_run_is_said(
+    program: list[str], options: dict[str, object], error: type[Exception], sentence: str
+) -> None:
+    with Hypervisor() as room:
+        with pytest.raises(error, match=sentence):
+            room.create("it", program, **options)
+        assert room.vms == ()
+        assert room.pool_use()[0] < 1 << 20
+
+
+def test_not_found_is_127_and_not_a_program_126() -> None:
+    for program, status in (("/no/such/program", 127), ("/etc/passwd", 126), ("/etc", 126)):
+        with pytest.raises(LoadError) as caught:
+            sandbox.run([program])
+        assert caught.value.status == status
+
+
+@MODES
+def test_run_is_like_subprocess_run(options: dict[str, object]) -> None:
+    done = sandbox.run([path_of("cat", "riscv64")], input="some text", **options)  # type: ignore[arg-type]
+    assert (done.returncode, done.stdout, done.stderr, done.reason) == (0, b"some text", b"", None)
+    assert done.stats.syscalls["write"] == 1
+    assert (done.stats.work is None) == (options == {"engine_mode": "free"})
+    late = sandbox.run([path_of("loop", "arm")], timeout=0.05, **options)  # type: ignore[arg-type]
+    assert late.returncode == 124 and late.timed_out
+    loud = sandbox.run([path_of("counter", "i386"), "0", "1"], output_limit=1000, **options)  # type: ignore[arg-type]
+    assert loud.returncode == 137 and "1000 bytes" in (loud.reason or "")
+    assert len(loud.stdout) == 1000 and loud.stdout.startswith(b"count 1\ncount 2\n")
+
+
+def test_volumes_and_files(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("from the host")
+    with Hypervisor() as room:
+        vm = room.create(
+            "it", [path_of("hello", "x86_64")], volumes=[f"{tmp_path}:/data:ro"], tmpfs=["/scratch:1M"], hostname="box"
+        )
+        assert vm.files.read("/data/in.txt") == b"from the host"
+        assert vm.files.read("/etc/hostname") == b"box\n"
+        vm.start().wait(PATIENCE)
+        assert vm.files.read("/bin/hello.x86_64")[:4] == b"\x7fELF"
+        with pytest.raises(ConfigurationError, match="no such file"):
+            vm.files.read("/nothing")
+
+
+def test_nothing_is_left_behind() -> None:
+    descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    with Hypervisor(cores=2, memory="64M") as room:
+        for number in range(30):
+            name = ("hello", "burner", "cat", "wild", "hog")[number % 5]
+            room.create(f"vm{number}", [path_of(name, ISAS[number % len(ISAS)])], memory="2M").start()
+        for vm in room.vms[::2]:
+            vm.kill()
+            vm.remove()
+        for vm in room.vms:
+            vm.remove(force=True)
+        images, _ = room.pool_use()
+        assert images < 4 << 20  # the page cache
+        assert room.scheduler_picture().leases
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) <= descriptors + 1
