@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 
 from sandbox.errors import LoadError
 from sandbox.vfs.host_descriptors import DescriptorCache
@@ -27,17 +28,17 @@ class Images:
     def with_program(self, path: str, name: bytes, arch: str | None, hostname: bytes) -> Filesystem:
         """The small built-in root with one program of the host in it, at `name`; a .s file is assembled."""
 
+        identity = _identity(path)
+
         def make() -> Filesystem:
             image = builtin_image(hostname, self.descriptors)
             if path.endswith(".s"):
-                from sandbox.assembler import assemble_file
-
-                image.add_file(name, assemble_file(path, arch), 0o755)
+                image.add_file(name, _assembled(path, identity, arch), 0o755)
             else:
                 image.add_host_file(name, path)
             return image
 
-        return self._keep(("program", *_identity(path), name, arch, hostname), make)
+        return self._keep(("program", *identity, name, arch, hostname), make)
 
     def close(self) -> None:
         for image in self._kept.values():
@@ -49,6 +50,14 @@ class Images:
         if image is None:
             image = self._kept[key] = make()
         return image
+
+
+@lru_cache(maxsize=256)
+def _assembled(path: str, identity: tuple[Hashable, ...], arch: str | None) -> bytes:
+    """`identity` is there for the cache: a source that has changed is assembled anew."""
+    from sandbox.assembler import assemble_file
+
+    return assemble_file(path, arch)
 
 
 def _identity(path: str) -> tuple[Hashable, ...]:
