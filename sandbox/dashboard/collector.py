@@ -80,8 +80,8 @@ class Collector:
             order=order,
             total=len(fleet.rows),
             first=first,
-            rows=tuple(fleet.rows[identity] for identity in order[first : first + wish.count]),
-            detail=self._detail(fleet.rows[selected], wish) if selected else None,
+            rows=tuple(fleet.now(identity) for identity in order[first : first + wish.count]),
+            detail=self._detail(fleet.now(selected), wish) if selected else None,
             events=tuple(self._events) if "events" in wish.parts else (),
             scheduler=self._scheduler() if "scheduler" in wish.parts else None,
         )

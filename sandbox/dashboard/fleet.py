@@ -16,6 +16,7 @@ from sandbox.dashboard.view import HISTORY, STATES, HostView, Meter, VmView
 from sandbox.engine import engine_kind
 from sandbox.hypervisor import Hypervisor
 from sandbox.hypervisor.gauges import Gauge
+from sandbox.vm import VM
 
 _EVERY = 0.5  # seconds between two readings
 _MANY = 2000  # VMs from which readings are half as frequent
@@ -29,6 +30,7 @@ class Fleet:
         self._hypervisor = hypervisor
         self.began = hypervisor.clock.monotonic()
         self.rows: dict[str, VmView] = {}
+        self.vms: dict[str, VM] = {}
         self.matching: frozenset[str] = frozenset()
         self._engine = engine_kind()
         self._readings: deque[tuple[int, dict[str, Gauge]]] = deque(maxlen=_WINDOW + 1)
@@ -48,6 +50,7 @@ class Fleet:
         stamp = self._hypervisor.clock.monotonic()
         gauges = {gauge.identity: gauge for gauge in self._hypervisor.gauges()}
         self._readings.append((stamp, gauges))
+        self.vms = {vm.identity: vm for vm in self._hypervisor.vms}
         self._make_rows()
         self._make_history()
         self._order = None
@@ -112,6 +115,22 @@ class Fleet:
         }
         for name, value in figures.items():
             self._history[name].append(value)
+
+    def now(self, identity: str) -> VmView:
+        """The row with what may have changed since the gauges were read, and what an answer to a key must show."""
+        row, vm = self.rows[identity], self.vms.get(identity)
+        if vm is None or (vm.state, vm.config.weight, vm.name) == (row.state, row.weight, row.name):
+            return row
+        reason = (vm.reason or "").encode("utf-8", "surrogateescape")
+        return replace(
+            row,
+            state=vm.state,
+            weight=vm.config.weight,
+            name=vm.name,
+            memory_limit=vm.config.memory,
+            exit_status=vm.exit_status,
+            reason=reason,
+        )
 
     def order(self, sort: str, descending: bool, wanted: str) -> tuple[str, ...]:
         """Identities of those that match, sorted; equal ones in the order of their creation."""

@@ -35,7 +35,8 @@ def _live(syscalls: SyscallsView, interface: Interface, columns: int, height: in
     wanted = interface.tab_filter
     calls = [call for call in syscalls.recent if not wanted or matches(call, wanted)]
     end = max(min(len(calls), height), len(calls) - interface.scroll)
-    rows = [_call(call, columns) for call in calls[max(0, end - height) : end]]
+    timed = columns >= 60 and any(call.latency is not None for call in calls)
+    rows = [_call(call, columns, timed) for call in calls[max(0, end - height) : end]]
     if not rows:
         words = f"no call matches {wanted!r}" if wanted else "no calls seen since this tab was opened"
         return nothing(words, columns, height)
@@ -48,9 +49,9 @@ def matches(call: SyscallView, wanted: str) -> bool:
     return wanted in call.name or wanted == call.error.lower() or (wanted == "errors" and bool(call.error))
 
 
-def _call(call: SyscallView, columns: int) -> Text:
+def _call(call: SyscallView, columns: int, timed: bool) -> Text:
     tail = f" = {call.result}" + (f" {call.error}" if call.error else "")
-    latency = fit(figures.brief(call.latency), 6, right=True) if columns >= 60 else ""
+    latency = fit(figures.brief(call.latency), 6, right=True) if timed else ""
     head = f"{call.task:>5} "
     room = columns - len(head) - len(latency) - 1
     arguments = visible(call.text)

@@ -1,0 +1,300 @@
+"""What the dashboard shows comes from live machines: unique values are written in guests and read on the screen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandbox.dashboard.app import App
+from sandbox.dashboard.collector import Collector
+from sandbox.dashboard.interface import Interface
+from sandbox.dashboard.keys import Decoder
+from sandbox.dashboard.layout import compose
+from sandbox.dashboard.palette import Look
+from sandbox.dashboard.still import to_text
+from sandbox.hypervisor import Hypervisor
+from sandbox.vm import VM
+from tests.terminal import Terminal
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 60
+
+# Prints a unique text, puts unique values into a register, on the stack and into memory, then counts for ever.
+GUEST = """# arch: x86_64
+_start:
+        mov     eax, 1
+        mov     edi, 1
+        lea     rsi, [rip + message]
+        mov     edx, 13
+        syscall
+        movabs  r15, 0x5417c0ffee123457
+        push    r15
+        mov     rax, 0x1badb002
+        mov     [rip + unique_word], rax
+        xor     ebx, ebx
+spinning_here:
+        inc     rbx
+        jmp     spinning_here
+# data
+message:        .ascii  "unique-8091"
+                .byte   27, 10
+unique_word:    .quad   0
+"""
+# Reads lines and answers with each.
+ECHO = """# arch: arm64
+_start:
+        sub     sp, sp, #256
+again:  mov     x0, #0
+        mov     x1, sp
+        mov     x2, #200
+        mov     x8, #63
+        svc     #0
+        cmp     x0, #0
+        ble     done
+        mov     x2, x0
+        mov     x0, #1
+        mov     x1, sp
+        mov     x8, #64
+        svc     #0
+        b       again
+done:   mov     x0, #0
+        mov     x8, #94
+        svc     #0
+"""
+
+
+@pytest.fixture
+def room() -> Iterator[Hypervisor]:
+    with Hypervisor(cores=2, memory="64M", engine_mode="exact") as hypervisor:
+        yield hypervisor
+
+
+@pytest.fixture
+def guest(room: Hypervisor, tmp_path: Path) -> VM:
+    path = tmp_path / "unique.s"
+    path.write_text(GUEST)
+    return room.create("unique", [str(path), "argument-3107"], memory="1M").start()
+
+
+class Session:
+    """An app without a terminal; `wait_for` looks until something is on its screen."""
+
+    def __init__(self, room: Hypervisor, columns: int = 160, rows: int = 50) -> None:
+        self.app = App(Collector(room), Interface(), Look())
+        self.app.size = (columns, rows)
+
+    @property
+    def screen(self) -> str:
+        self.app.look_again()
+        return to_text(compose(self.app.view, self.app.interface, *self.app.size, self.app.look))
+
+    def press(self, keys: str) -> None:
+        self.app.look_again()
+        decoder = Decoder()
+        for key in [*decoder.feed(keys.encode(), 0.0), *decoder.expire(9.0)]:
+            self.app.press(key)
+            self.app.look_again()
+
+    def wait_for(self, found: str | Callable[[str], bool]) -> str:
+        end = time.monotonic() + PATIENCE
+        while True:
+            screen = self.screen
+            if found in screen if isinstance(found, str) else found(screen):
+                return screen
+            assert time.monotonic() < end, f"{found!r} never came:\n{screen}"
+
+
+def test_console_registers_stack_memory_and_code(room: Hypervisor, guest: VM) -> None:
+    session = Session(room)
+    session.wait_for("unique-8091␛")
+    session.press("2")
+    screen = session.wait_for("5417c0ffee123457")
+    assert "r15" in screen
+    session.wait_for("spinning_here:")
+    session.wait_for("jmp")
+    session.press(":goto unique_word\r")
+    session.wait_for("02 b0 ad 1b")
+    session.press("3")
+    session.wait_for("argument-3107")
+    session.press("6")
+    session.wait_for("pipe:[")
+
+
+def test_stepping_shows_the_registers_change(room: Hypervisor, guest: VM) -> None:
+    session = Session(room)
+    session.press("2")
+    session.wait_for("spinning_here")
+    session.press(" ")
+    assert guest.state == "paused"
+    before = guest.registers["pc"], guest.registers["rbx"]
+    session.press("sss")
+    screen = session.screen
+    after = guest.registers["pc"], guest.registers["rbx"]
+    assert after[0] != before[0] and before[1] < after[1] <= before[1] + 2
+    assert f"{after[1]:016x}" in screen
+    assert "*rip" in screen, "what the last step changed is marked"
+    session.press(" ")
+    assert guest.state == "running"
+
+
+def test_shares_are_those_of_the_guests(room: Hypervisor, tmp_path: Path) -> None:
+    """The guests' own counters and the screen agree on who got how much."""
+    path = tmp_path / "unique.s"
+    path.write_text(GUEST)
+    vms = [room.create(f"w{weight}", [str(path)], memory="1M", weight=weight) for weight in (1, 3)]
+    for vm in vms:
+        vm.start()
+    source = Collector(room)
+    app = App(source, Interface(), Look())
+    end = time.monotonic() + PATIENCE
+    while True:
+        app.look_again()
+        shares = {row.name: row.received for row in app.view.rows if row.received}
+        if len(shares) == 2 and all((row.uptime or 0) > 1 for row in app.view.rows):
+            break
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    for vm in vms:
+        vm.pause()
+    counts = {vm.name: vm.registers["rbx"] for vm in vms}
+    total = sum(counts.values())
+    for name, count in counts.items():
+        assert shares[name] == pytest.approx(count / total, abs=0.1)
+
+
+def test_typing_into_a_guest_and_killing_it(room: Hypervisor, tmp_path: Path) -> None:
+    path = tmp_path / "echo.s"
+    path.write_text(ECHO)
+    vm = room.create("echo", [str(path)], memory="1M").start()
+    session = Session(room)
+    session.press("i")
+    session.press("typed-6644\r")
+    session.wait_for("typed-6644")
+    session.press("\x1d")
+    session.press("Ky")
+    session.wait_for("stopped")
+    assert vm.state == "stopped"
+    assert "the operator killed it" in session.screen
+
+
+def test_system_calls_are_seen_while_their_tab_is_open(room: Hypervisor, tmp_path: Path) -> None:
+    path = tmp_path / "echo.s"
+    path.write_text(ECHO)
+    vm = room.create("echo", [str(path)], memory="1M").start()
+    session = Session(room)
+    session.press("5")
+    vm.console.write(b"traced-2210\n")
+    session.wait_for('write(1, "traced-2210\\n", 12) = 12')
+    session.press("1")
+    assert vm._tracer is None, "nobody watches any more"
+
+
+def test_a_crash_is_explained(room: Hypervisor) -> None:
+    from sandbox.guests import guest as shipped
+
+    room.create("wild", [str(shipped("wild", "riscv64").path)], memory="1M").start().wait(PATIENCE)
+    screen = Session(room, columns=200).wait_for("crashed")
+    assert "killed by SIGSEGV" in screen
+
+
+def test_ten_megabytes_a_second_do_not_slow_the_others(room: Hypervisor, guest: VM) -> None:
+    from sandbox.guests import guest as shipped
+
+    flood = room.create("flood", [str(shipped("counter", "x86_64").path), "0", "1"], memory="1M").start()
+    session = Session(room)
+    session.app.interface = replace(session.app.interface, selected=flood.identity)
+    session.wait_for(lambda screen: screen.count("count ") > 20)
+    session.app.interface = replace(session.app.interface, selected=guest.identity)
+    session.wait_for("unique-8091")
+
+
+def test_a_deterministic_run_does_not_notice_spectators(tmp_path: Path) -> None:
+    path = tmp_path / "unique.s"
+    path.write_text(GUEST)
+    logs = []
+    for watched in (False, True):
+        with Hypervisor(memory="64M", deterministic=True, seed=3) as room:
+            for number in range(3):
+                room.create(f"vm{number}", [str(path)], memory="1M", weight=1 + number).start()
+            session = Session(room)
+            for tab in "123456789":
+                for vm in room.vms:
+                    with pytest.raises(Exception, match="end"):
+                        vm.wait(0.0005)
+                if watched:
+                    session.press(tab)
+                    session.press("j")
+            for vm in room.vms:
+                vm.kill()
+            logs.append([event.line() for event in room.events()])
+    assert logs[0] == logs[1]
+
+
+# The command itself, on a terminal and without one
+
+
+def test_demo_in_a_terminal() -> None:
+    with Terminal(["-m", "sandbox", "demo"], 120, 40) as terminal:
+        terminal.wait_for("count ", PATIENCE)
+        terminal.press("2")
+        terminal.wait_for("work:")
+        terminal.press(" ")
+        terminal.wait_for("is paused")
+        terminal.press("sss")
+        terminal.wait_for("1 instruction")
+        terminal.resize(200, 60)
+        terminal.wait_for("WHY IT ENDED")
+        terminal.resize(80, 24)
+        terminal.wait_for("2 registers")
+        terminal.press("/cat\r")
+        terminal.wait_for("filter “cat”")
+        terminal.press("1i")
+        terminal.wait_for("typing into")
+        terminal.press("typed-1177\r")
+        terminal.wait_for("typed-1177")
+        terminal.press("\x1d")
+        terminal.press("Ky")
+        terminal.wait_for("is killed")
+        terminal.press("q")
+        assert terminal.wait_for_end(PATIENCE) == 0
+        assert terminal.is_restored()
+        assert "RECEIVED" in terminal.screen.plain and "ENTITLED" in terminal.screen.plain
+
+
+def test_demo_without_a_terminal() -> None:
+    """A table: what the guests counted in their memory, beside what their weights entitle them to."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sandbox", "demo", "--json", "--seconds", "2"],
+        capture_output=True, text=True, timeout=PATIENCE * 2, cwd=ROOT, check=True,
+    )  # fmt: skip
+    rows = json.loads(done.stdout)
+    assert len(rows) >= 10
+    assert {row["arch"] for row in rows} == {"x86_64", "i386", "arm64", "arm", "riscv64"}
+    assert sum(row["received"] for row in rows) == pytest.approx(1)
+    assert sum(row["entitled"] for row in rows) == pytest.approx(1)
+    for row in rows:
+        assert row["counted"] > 0
+        assert row["ratio"] == pytest.approx(1, abs=0.25), row
+
+
+@pytest.mark.parametrize("form", ["text", "svg", "html", "json"])
+def test_still_pictures(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"picture.{form}"
+    options = {"text": [], "json": ["--json"]}.get(form, [f"--{form}", str(path)])
+    done = subprocess.run(
+        [sys.executable, "-m", "sandbox", "demo", "--once", "--seconds", "1", "--size", "120x40", *options],
+        capture_output=True, text=True, timeout=PATIENCE * 2, cwd=ROOT, check=True,
+    )  # fmt: skip
+    shown = path.read_text() if path.exists() else done.stdout
+    assert "burner-riscv64" in shown
+    if form == "text":
+        assert len(done.stdout.splitlines()) == 40
+    if form == "json":
+        assert json.loads(shown)["host"]["cores"] >= 1
