@@ -6,6 +6,7 @@ is compared before and after. What the guest may do inside is in `test_vfs_files
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import stat
@@ -470,6 +471,7 @@ def test_read_only_means_read_only(area: Area) -> None:
 
 
 def descriptors() -> int:
+    gc.collect()  # what other tests left open
     return len(os.listdir("/proc/self/fd"))
 
 

@@ -220,9 +220,9 @@ def _splice_offset(task: Task, file: OpenFile, address: int) -> int | None:
 def _waiting_data(source: PipeEnd, count: int, nonblocking: bool) -> bytes:
     """What a pipe holds, without taking it; empty at its end. Waits while there may be more."""
     pipe = source.pipe
-    if not pipe.buffer and pipe.writers:
+    if not pipe.size and pipe.writers:
         wait_for(source, nonblocking)
-    return bytes(pipe.buffer[:count])
+    return pipe.peek(count)
 
 
 def _from_pipe(
@@ -241,7 +241,7 @@ def _from_pipe(
 def _deliver(task: Task, target: OpenFile, data: bytes, at: int | None, nonblocking: bool) -> int:
     if isinstance(target, PipeEnd) and target.pipe.readers:
         # Splicing is not writing: what fits goes, however little.
-        free = target.pipe.capacity - len(target.pipe.buffer)
+        free = target.pipe.room
         if free <= 0:
             wait_for(target, nonblocking)
         data = data[:free]
@@ -262,7 +262,7 @@ def _into_pipe(
     if not pipe.readers:
         broken_pipe(task)
         raise Errno(EPIPE)
-    free = pipe.capacity - len(pipe.buffer)
+    free = pipe.room
     if free <= 0:
         wait_for(target, nonblocking)
     try:

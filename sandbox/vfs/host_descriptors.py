@@ -55,6 +55,11 @@ class DescriptorCache:
         self.limit = max(2 * KEPT, limit)
         self._open: OrderedDict[Key, int] = OrderedDict()
 
+    def __del__(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
     def __len__(self) -> int:
         return len(self._open)
 

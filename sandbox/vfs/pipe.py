@@ -10,6 +10,7 @@ Neighbours: `stream` (the stdio of a VM), `tree.TreeSpecial` (FIFOs by mknod).
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -34,20 +35,32 @@ from sandbox.wait import Block, WaitQueue
 if TYPE_CHECKING:
     from sandbox.memory import AddressSpace
 
-PIPE_BUF = 4096
+PAGE = 4096  # also PIPE_BUF
 CAPACITY = 65536
-SMALL_CAPACITY = 2 * 4096
+SMALL_CAPACITY = 2 * PAGE
 MAX_CAPACITY = 1 << 20
 FIONREAD = 0x541B
 
 
-class Pipe:
-    """The buffer between the ends. `capacity` is in bytes."""
+class _Slot:
+    """A page or less; what lies before `start` has been read."""
 
-    __slots__ = ("_waiting", "buffer", "capacity", "queue", "read_opens", "readers", "write_opens", "writers")
+    __slots__ = ("data", "start")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = bytearray(data)
+        self.start = 0
+
+
+class Pipe:
+    """The buffer between the ends: at most `capacity` // 4096 slots of up to a page each. A write goes on in the last
+    slot when its odd bytes still fit there (fs/pipe.c, pipe_write); so slots may be used up before the bytes are."""
+
+    __slots__ = ("_slots", "_waiting", "capacity", "queue", "read_opens", "readers", "size", "write_opens", "writers")
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self.buffer = bytearray()
+        self._slots: deque[_Slot] = deque()
+        self.size = 0  # bytes in it
         self.capacity = capacity
         self.readers = 0
         self.writers = 0
@@ -57,40 +70,75 @@ class Pipe:
         # FIFOs: who waits in open for the other side: (as reader?, the other side's count of opens when it came)
         self._waiting: WeakKeyDictionary[object, tuple[bool, int]] | None = None
 
+    @property
+    def room(self) -> int:
+        """So many bytes can be written for certain."""
+        return self.capacity - len(self._slots) * PAGE
+
     def read(self, count: int) -> bytes:
-        buffer = self.buffer
-        if buffer:
-            data = bytes(buffer[:count])
-            del buffer[:count]
-            self.queue.wake()
-            return data
-        if self.writers and count:
-            raise Errno(EAGAIN)
-        return b""
+        if not self.size:
+            if self.writers and count:
+                raise Errno(EAGAIN)
+            return b""
+        pieces = []
+        slots = self._slots
+        while slots and count:
+            slot = slots[0]
+            piece = slot.data[slot.start : slot.start + count]
+            slot.start += len(piece)
+            count -= len(piece)
+            self.size -= len(piece)
+            pieces.append(piece)
+            if slot.start == len(slot.data):
+                slots.popleft()
+        self.queue.wake()
+        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+
+    def peek(self, count: int) -> bytes:
+        """As read, but everything stays."""
+        pieces = []
+        for slot in self._slots:
+            if count <= 0:
+                break
+            piece = slot.data[slot.start : slot.start + count]
+            count -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def write(self, data: bytes) -> int:
         if not data:
             return 0
         if not self.readers:
             raise Errno(EPIPE)
-        room = self.capacity - len(self.buffer)
-        if room < len(data):
-            if room <= 0 or len(data) <= PIPE_BUF:
-                raise Errno(EAGAIN)
-            data = data[:room]
-        self.buffer += data
+        slots = self._slots
+        done = 0
+        odd = len(data) % PAGE
+        if odd and slots and len(slots[-1].data) + odd <= PAGE:
+            slots[-1].data += data[:odd]
+            done = odd
+        most = self.capacity // PAGE
+        while done < len(data) and len(slots) < most:
+            slots.append(_Slot(data[done : done + PAGE]))
+            done = min(done + PAGE, len(data))
+        if not done:
+            raise Errno(EAGAIN)
+        self.size += done
         self.queue.wake()
-        return len(data)
+        return done
+
+    def clear(self) -> None:
+        self._slots.clear()
+        self.size = 0
 
     def resize(self, size: int, privileged: bool) -> int:
         """F_SETPIPE_SZ: to the next power of two of pages; returns the new capacity."""
         if not 0 < size <= 1 << 31:
             raise Errno(EINVAL)
-        capacity = max(4096, 1 << (size - 1).bit_length())
+        capacity = max(PAGE, 1 << (size - 1).bit_length())
         if capacity > MAX_CAPACITY and capacity > self.capacity:
             # Beyond pipe-max-size even the superuser gets no more here: the bytes are the host's.
             raise Errno(EPERM)
-        if capacity < len(self.buffer):
+        if capacity < len(self._slots) * PAGE:
             raise Errno(EBUSY)
         self.capacity = capacity
         self.queue.wake()
@@ -157,7 +205,7 @@ class PipeEnd(OpenFile):
         if self.writable:
             pipe.writers -= 1
         if not pipe.readers and not pipe.writers:
-            pipe.buffer.clear()
+            pipe.clear()
         pipe.queue.wake()
 
     def read(self, count: int, offset: int | None = None) -> bytes:
@@ -185,7 +233,7 @@ class PipeEnd(OpenFile):
 
     def ioctl(self, request: int, argument: int, space: AddressSpace) -> int:
         if request == FIONREAD:
-            space.copy_out(argument, len(self.pipe.buffer).to_bytes(4, "little"))
+            space.copy_out(argument, self.pipe.size.to_bytes(4, "little"))
             return 0
         return super().ioctl(request, argument, space)
 
@@ -193,12 +241,12 @@ class PipeEnd(OpenFile):
         pipe = self.pipe
         ready = 0
         if self.readable:
-            if pipe.buffer:
+            if pipe.size:
                 ready |= POLLIN | POLLRDNORM
             if not pipe.writers and pipe.write_opens != self._writers_before:
                 ready |= POLLHUP
         if self.writable:
-            if pipe.capacity - len(pipe.buffer) >= PIPE_BUF:
+            if pipe.room > 0:
                 ready |= POLLOUT | POLLWRNORM
             if not pipe.readers:
                 ready |= POLLERR
