@@ -43,6 +43,7 @@ LAYOUTS: dict[str, Layout] = {
         platform=b"x86_64",
         # CPUID 1 EDX: fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2
         hwcap=0x078BFBFD,
+        hwcap2=_bits(1),  # fsgsbase
     ),
     "arm64": Layout(
         pie_base=_PIE_64,
