@@ -103,7 +103,7 @@ def stat(view: ProcessView) -> bytes:
     total = _sizes(view)[0]
     priority = 20 + view.nice
     fields = [
-        view.parent, view.group, view.session, view.terminal, -1, 0x400000, faults[0], 0, faults[1], 0,
+        view.parent, view.group, view.session, view.terminal, view.foreground, 0x400000, faults[0], 0, faults[1], 0,
         times.user // TICK, times.system // TICK, times.children_user // TICK, times.children_system // TICK,
         priority, view.nice, len(view.threads), 0, times.started // TICK, total, view.resident >> 12, UNLIMITED,
         0, 0, 0, 0, 0, signals.pending & 0x7FFFFFFF, signals.blocked & 0x7FFFFFFF, signals.ignored & 0x7FFFFFFF,

@@ -76,6 +76,10 @@ class ProcessView(Protocol):
         """The device number of the controlling terminal, or 0."""
 
     @property
+    def foreground(self) -> int:
+        """The foreground process group of that terminal, or -1."""
+
+    @property
     def name(self) -> bytes:
         """At most 15 bytes."""
 
