@@ -72,7 +72,6 @@ _PACKAGES = (
     ("capstone", "disassembles"),
     ("keystone-engine", "assembles"),
     ("rich", "draws the dashboard"),
-    ("pyelftools", "reads symbols"),
     ("zstandard", "compresses snapshots and archives"),
 )
 _TESTED_UNICORN = "2.1.4"
