@@ -220,6 +220,24 @@ def test_a_callback_cannot_wait(deterministic: bool) -> None:
         stage.drive.wait_until(lambda: False, None)
 
 
+def test_ctrl_c_in_a_turn_reaches_the_caller() -> None:
+    """In virtual time turns run in the thread that waits; its VM is lost, the others are not."""
+    stage = Stage(1, deterministic=True)
+    guests = fleet(4, 8)
+
+    def interrupt() -> None:
+        guests[0].hooks.clear()
+        raise KeyboardInterrupt
+
+    guests[0].hooks.append(interrupt)
+    for guest in guests:
+        stage.add(guest)
+    with pytest.raises(KeyboardInterrupt), stage.monitor:
+        stage.drive.wait_until(lambda: stage.ended == 4, PATIENCE)
+    assert len(stage.defects) == 1
+    stage.finish(4)
+
+
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_a_wake_from_outside_ends_an_idle_wait(deterministic: bool) -> None:
     stage = Stage(1, deterministic)

@@ -120,6 +120,11 @@ class Hypervisor:
             return Epochs(self.monitor, self._queue, virtual, *parts)
         return Workers(self.monitor, self._queue, self.clock, *parts)
 
+    @property
+    def lock(self) -> threading.RLock:
+        """The one lock, which an engine lets go of while guest code runs."""
+        return self.monitor.lock
+
     # VMs
 
     def create(self, name: str, program: Any = (), **options: Any) -> VM:
