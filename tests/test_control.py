@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.control import Client, Place, Service
+from sandbox.control.detach import spawn
 from sandbox.control.protocol import LONGEST, ProtocolError, decode, encode, parse_request, read_messages
 from sandbox.control.verbs import VERBS, span
 from sandbox.errors import ConfigurationError, SandboxError, StateError
@@ -381,6 +382,39 @@ def test_nothing_stale_is_in_the_way_after_kill_9(room: Hypervisor, home: Path) 
         Client(home)
     with Service(room, home), Client(home) as client:
         assert client.call("ps") == []
+
+
+DETACHED = """
+import sys
+from sandbox.control.detach import run_service
+from sandbox.fleet import parse_fleet
+from tests.fake_machine import FakeBuilder, Inventory
+if sys.argv[2] == "bad":
+    sys.exit("the fleet file is wrong")
+fleet = parse_fleet("[vm.it]\\nprogram='cat'\\ncount=3\\n[vm.other]\\nprogram='exit 3'\\n")
+run_service(fleet, sys.argv[1], builder=lambda monitor, exact: FakeBuilder(Inventory(), monitor))
+"""
+
+
+def test_a_detached_service(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    command = [sys.executable, "-c", DETACHED, str(home)]
+    with pytest.raises(ConfigurationError, match="the fleet file is wrong"):
+        spawn([*command, "bad"], home)
+    pid = spawn([*command, "good"], home)
+    with pytest.raises(StateError, match="up already"):
+        spawn([*command, "good"], home)
+    with Client(home) as client:
+        assert client.call("hello")["pid"] == pid
+        assert client.call("wait", vm="other") == 3
+        assert [row["name"] for row in client.call("ps")] == ["it-1", "it-2", "it-3", "other"]
+        client.call("down")
+    os.waitpid(pid, 0)
+    assert not (home / "control.sock").exists()
+    pid = spawn([*command, "good"], home)
+    os.kill(pid, signal.SIGTERM)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert not (home / "control.sock").exists()
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,8 @@ def logs(service: Service, vm: str, follow: bool = False, tail: int | None = Non
             if not news.wait(LOOK):
                 yield None  # a sign of life, by which a follower that has gone is noticed
     finally:
-        for end in ends:
-            end()
+        for forget in ends:
+            forget()
 
 
 # Steering
