@@ -289,11 +289,27 @@ def test_the_other_side_may_be_gone_again() -> None:
     with pytest.raises(Block):
         open_fifo(actor, O_RDONLY, waiting)
     writer = open_fifo(actor, O_WRONLY, Task())
-    with pytest.raises(Errno, match="EPIPE"):
-        writer.write(b"nobody has it open yet")
+    assert writer.poll() & SHOWN == POLLOUT
+    assert writer.write(b"early") == 5
     writer.release()
     reader = open_fifo(actor, O_RDONLY, waiting)
+    assert reader.poll() & SHOWN == POLLIN | POLLHUP
+    assert reader.read(100) == b"early"
     assert reader.read(100) == b""
+
+
+def test_a_reader_that_comes_to_a_waiting_writer_waits_for_its_bytes() -> None:
+    actor = fifo_actor()
+    waiting = Task()
+    with pytest.raises(Block):
+        open_fifo(actor, O_WRONLY, waiting)
+    reader = open_fifo(actor, O_RDONLY, Task())
+    with pytest.raises(Errno, match="EAGAIN"):  # not the end of the file
+        reader.read(1)
+    assert reader.poll() & SHOWN == 0
+    writer = open_fifo(actor, O_WRONLY, waiting)
+    writer.write(b"x")
+    assert reader.read(10) == b"x"
 
 
 def test_a_task_that_died_waiting_is_not_waited_for() -> None:

@@ -21,7 +21,17 @@ from sandbox.abi.flags import (
 )
 from sandbox.kernel.lookup import opened
 from sandbox.kernel.row import FULL, PARTIAL, Row
-from sandbox.kernel.transfer import MAX_COUNT, PIECE, broken_pipe, receive, room, send, vector, wait_for
+from sandbox.kernel.transfer import (
+    MAX_COUNT,
+    PIECE,
+    broken_pipe,
+    drop_privileges,
+    receive,
+    room,
+    send,
+    vector,
+    wait_for,
+)
 from sandbox.vfs.pipe import PipeEnd
 from sandbox.wait import Block
 
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
 
 SPLICE_F_NONBLOCK = 2
 _SPLICE_ALL = 0xF
+_WORD = (1 << 64) - 1
 
 
 # -- offsets behind pointers -------------------------------------------------------------------------------
@@ -70,31 +81,60 @@ def _sendfile(task: Task, target_fd: int, source_fd: int, address: int, count: i
     target = opened(task, target_fd)
     if not target.writable:
         raise Errno(EBADF)
-    if source.node.mode & S_IFMT not in (S_IFREG, S_IFBLK, S_IFCHR) or target.flags & O_APPEND:
+    if not isinstance(target, PipeEnd):
+        if target.flags & O_APPEND:
+            raise Errno(EINVAL)
+        _check_place(source, 0)
+    if not count:
+        return 0
+    if source.node.mode & S_IFMT not in (S_IFREG, S_IFBLK, S_IFCHR):
         raise Errno(EINVAL)
     if width == 4 and (at if at is not None else source.position) > 0x7FFFFFFF:
         raise Errno(EOVERFLOW)
+    return _stream(task, source, target, at, address, min(count, MAX_COUNT), width)
+
+
+def _stream(
+    task: Task, source: OpenFile, target: OpenFile, at: int | None, address: int, count: int, width: int
+) -> int:
+    """Positions are moved at the end, so that a file can be sent into itself."""
     done: int = task.restart.get("done", 0)
-    count = min(count, MAX_COUNT)
+    position = source.position if at is None else at
+    target_at = target.position if target.node.is_regular else None
     try:
         while done < count:
-            try:
-                moved = _move(task, source, target, min(count - done, PIECE), at, None)
-            except Errno as error:
-                if error.number == EAGAIN and not target.flags & O_NONBLOCK:
-                    task.restart["done"] = done
-                    raise Block(target.queue) from None
-                if done:
-                    break
-                raise
+            if isinstance(target, PipeEnd):
+                _expect_pipe_room(task, target)
+            moved = _move(task, source, target, min(count - done, PIECE), position, target_at)
             if not moved:
                 break
             done += moved
-            if at is not None:
-                at += moved
+            position += moved
+            if target_at is not None:
+                target_at += moved
+    except Errno as error:
+        if error.number == EAGAIN and not target.flags & O_NONBLOCK:
+            task.restart["done"] = done
+            raise Block(target.queue) from None
+        if not done:
+            raise
     finally:
-        _store_offset(task, address, at, width)
+        if at is None:
+            source.position = position
+        else:
+            _store_offset(task, address, position, width)
+        if target_at is not None:
+            target.position = target_at
     return done
+
+
+def _expect_pipe_room(task: Task, target: PipeEnd) -> None:
+    """A pipe is looked at before the source: nobody there is an error even at the end of the file."""
+    if not target.pipe.readers:
+        broken_pipe(task)
+        raise Errno(EPIPE)
+    if len(target.pipe.buffer) >= target.pipe.capacity:
+        raise Errno(EAGAIN)
 
 
 def _move(
@@ -103,6 +143,7 @@ def _move(
     """One piece. What the target does not take goes back into the source."""
     if target.node.mode & S_IFMT == S_IFREG:
         count = room(task, target, count, target_at)
+        drop_privileges(task, target)
     before = source.position
     data = source.read(count, source_at)
     if not data:
@@ -135,10 +176,10 @@ def copy_file_range(
     count = min(count, MAX_COUNT)
     first = source.position if source_at is None else source_at
     start = target.position if target_at is None else target_at
+    if (first & _WORD) + count > _WORD or (start & _WORD) + count > _WORD:
+        raise Errno(EOVERFLOW)  # in unsigned arithmetic, so negative offsets, too
     if first < 0 or start < 0:
         raise Errno(EINVAL)
-    if first + count >> 63 or start + count >> 63:
-        raise Errno(EOVERFLOW)
     count = min(count, max(0, source.node.size - first))
     if source.node is target.node and first < start + count and start < first + count:
         raise Errno(EINVAL)
@@ -180,12 +221,16 @@ def splice(
     if not count:
         return 0
     source, target = opened(task, source_fd), opened(task, target_fd)
+    if (source_address and isinstance(source, PipeEnd)) or (target_address and isinstance(target, PipeEnd)):
+        raise Errno(ESPIPE)
+    target_at = _load_offset(task, target_address)
+    source_at = _load_offset(task, source_address)
     if not source.readable or not target.writable:
         raise Errno(EBADF)
     if not isinstance(source, PipeEnd) and not isinstance(target, PipeEnd):
         raise Errno(EINVAL)
-    source_at = _splice_offset(task, source, source_address)
-    target_at = _splice_offset(task, target, target_address)
+    _check_place(source, source_at)
+    _check_place(target, target_at)
     count = min(count, PIECE)
     now = bool(flags & SPLICE_F_NONBLOCK)
     if isinstance(source, PipeEnd):
@@ -202,25 +247,21 @@ def splice(
     return moved
 
 
-def _splice_offset(task: Task, file: OpenFile, address: int) -> int | None:
-    if not address:
-        return None
-    if isinstance(file, PipeEnd):
-        raise Errno(ESPIPE)
+def _check_place(file: OpenFile, offset: int | None) -> None:
+    if offset is None:
+        return
     try:
         file.seek(0, SEEK_CUR)
     except Errno:
         raise Errno(EINVAL) from None
-    offset = _load_offset(task, address)
-    if offset is not None and offset < 0:
+    if offset < 0:
         raise Errno(EINVAL)
-    return offset
 
 
 def _waiting_data(source: PipeEnd, count: int, nonblocking: bool) -> bytes:
     """What a pipe holds, without taking it; empty at its end. Waits while there may be more."""
     pipe = source.pipe
-    if not pipe.size and pipe.writers:
+    if not pipe.size and pipe.present(reading=False):
         wait_for(source, nonblocking)
     return pipe.peek(count)
 
@@ -233,13 +274,14 @@ def _from_pipe(
         return 0
     if target.node.mode & S_IFMT == S_IFREG:
         data = data[: room(task, target, len(data), target_at)]
+        drop_privileges(task, target)
     written = _deliver(task, target, data, target_at, nonblocking)
     source.pipe.read(written)
     return written
 
 
 def _deliver(task: Task, target: OpenFile, data: bytes, at: int | None, nonblocking: bool) -> int:
-    if isinstance(target, PipeEnd) and target.pipe.readers:
+    if isinstance(target, PipeEnd) and target.pipe.present(reading=True):
         # Splicing is not writing: what fits goes, however little.
         free = target.pipe.room
         if free <= 0:
@@ -259,7 +301,7 @@ def _into_pipe(
     task: Task, source: OpenFile, target: PipeEnd, count: int, source_at: int | None, nonblocking: bool
 ) -> int:
     pipe = target.pipe
-    if not pipe.readers:
+    if not pipe.present(reading=True):
         broken_pipe(task)
         raise Errno(EPIPE)
     free = pipe.room

@@ -54,6 +54,13 @@ class FileLocks:
                 return lock
         return None
 
+    def held(self, owner: object, start: int, end: int) -> RangeLock | None:
+        """The first lock of the owner's that overlaps the range."""
+        for lock in self.ranges:
+            if lock.owner is owner and lock.start < end and lock.end > start:
+                return lock
+        return None
+
     def set(self, owner: object, pid: int, start: int, end: int, exclusive: bool) -> None:
         """Lock a range that nobody else stands in the way of; it replaces what the owner held there."""
         low, high = start, end

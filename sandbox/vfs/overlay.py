@@ -24,7 +24,7 @@ from sandbox.vfs.file import OpenFile
 from sandbox.vfs.node import Filesystem, Node, StatFs
 from sandbox.vfs.tmpfs import Tmpfs
 from sandbox.vfs.tree import TreeDirectory, TreeFilesystem
-from sandbox.vfs.tree_node import Content, FixedContent, TreeFile, TreeLink, TreeNode, TreeSpecial
+from sandbox.vfs.tree_node import Content, FixedContent, MappedFile, TreeFile, TreeLink, TreeNode, TreeSpecial
 
 if TYPE_CHECKING:
     from sandbox.memory import PageSource
@@ -89,7 +89,8 @@ class OverlayFile(TreeFile):
         content = self._present()
         if isinstance(content, LowerContent):
             if not self.opened_for_writing:
-                return content.node.page_source()  # the same pages for every VM over this lower layer
+                source = content.node.page_source()  # the same pages for every VM over this lower layer
+                return None if source is None else MappedFile(self, source)
             self._own(content.size)  # a shared mapping may be written
         return super().page_source()
 

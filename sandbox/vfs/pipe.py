@@ -70,6 +70,12 @@ class Pipe:
         # FIFOs: who waits in open for the other side: (as reader?, the other side's count of opens when it came)
         self._waiting: WeakKeyDictionary[object, tuple[bool, int]] | None = None
 
+    def present(self, reading: bool) -> bool:
+        """Whether a side has anybody: who waits in open for the other one counts (fifo(7))."""
+        if self.readers if reading else self.writers:
+            return True
+        return self._waiting is not None and any(side == reading for side, _ in self._waiting.values())
+
     @property
     def room(self) -> int:
         """So many bytes can be written for certain."""
@@ -77,7 +83,7 @@ class Pipe:
 
     def read(self, count: int) -> bytes:
         if not self.size:
-            if self.writers and count:
+            if count and self.present(reading=False):
                 raise Errno(EAGAIN)
             return b""
         pieces = []
@@ -108,7 +114,7 @@ class Pipe:
     def write(self, data: bytes) -> int:
         if not data:
             return 0
-        if not self.readers:
+        if not self.present(reading=True):
             raise Errno(EPIPE)
         slots = self._slots
         done = 0
@@ -162,8 +168,7 @@ class Pipe:
                 raise Block(self.queue)
             del self._waiting[opener]
             return
-        present = self.writers if reading else self.readers
-        present += sum(side != reading for side, _ in self._waiting.values())
+        present = self.present(not reading)
         if flags & O_NONBLOCK:
             if not reading and not present:
                 raise Errno(ENXIO)
@@ -191,7 +196,8 @@ class PipeEnd(OpenFile):
         self.pipe = pipe
         self._queue = pipe.queue
         # A reader that came before any writer is not told that they hung up (poll(2)).
-        self._writers_before = pipe.write_opens if not pipe.writers else -1
+        quiet = flags & O_NONBLOCK and not pipe.present(reading=False)
+        self._writers_before = pipe.write_opens if quiet else -1
         if self.readable:
             pipe.readers += 1
         if self.writable:
@@ -204,7 +210,7 @@ class PipeEnd(OpenFile):
             pipe.readers -= 1
         if self.writable:
             pipe.writers -= 1
-        if not pipe.readers and not pipe.writers:
+        if not pipe.present(reading=True) and not pipe.present(reading=False):
             pipe.clear()
         pipe.queue.wake()
 
@@ -243,12 +249,12 @@ class PipeEnd(OpenFile):
         if self.readable:
             if pipe.size:
                 ready |= POLLIN | POLLRDNORM
-            if not pipe.writers and pipe.write_opens != self._writers_before:
+            if pipe.write_opens != self._writers_before and not pipe.present(reading=False):
                 ready |= POLLHUP
         if self.writable:
             if pipe.room > 0:
                 ready |= POLLOUT | POLLWRNORM
-            if not pipe.readers:
+            if not pipe.present(reading=True):
                 ready |= POLLERR
         return ready
 

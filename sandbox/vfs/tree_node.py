@@ -209,21 +209,12 @@ class TreeFile(TreeNode):
         return MappedFile(self, content) if hasattr(content, "load") else None  # type: ignore[arg-type]
 
 
-class PagedContent(Content, Protocol):
-    """A content that can be mapped: the methods of `memory.PageSource`."""
-
-    @property
-    def identity(self) -> Hashable: ...
-    def load(self, index: int) -> bytes: ...
-    def shared_frame(self, index: int) -> int | None: ...
-
-
 class MappedFile:
     """The pages of a file for mmap. Holds the node, so that its content stays for as long as it is mapped."""
 
     __slots__ = ("_content", "node")
 
-    def __init__(self, node: TreeFile, content: PagedContent) -> None:
+    def __init__(self, node: TreeFile, content: PageSource) -> None:
         self.node = node  # /proc/PID/maps shows its number
         self._content = content
 
