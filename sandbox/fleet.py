@@ -21,6 +21,7 @@ ConfigurationErrors that begin with file, line and key. Neighbours: hypervisor b
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -256,11 +257,10 @@ def _parts(key: str) -> tuple[str, ...]:
 
 
 def _shipped_guest(name: str, arch: str | None) -> bytes | None:
-    from sandbox.guests import guests
+    from sandbox.guests import guest
 
-    for guest in guests():
-        if guest.name == name and guest.arch == (arch or "x86_64") and guest.board is None:
-            return os.fsencode(guest.path)
+    with contextlib.suppress(ConfigurationError):
+        return os.fsencode(guest(name, arch or "x86_64").path)
     return None
 
 

@@ -188,9 +188,10 @@ class Supervisor:
 
     def _boot(self, tenant: Tenant) -> None:
         """Raises what the ground's `boot` raises; the state is then what it was."""
-        vm, now = tenant.vm, self._clock.monotonic()
+        vm = tenant.vm
         self._free_machine(tenant)
         machine = tenant.ground.boot()
+        now = self._clock.monotonic()
         tenant.machine = machine
         machine.on_wake = lambda: self.wake(tenant)
         vm.attach(machine)
