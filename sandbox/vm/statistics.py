@@ -18,6 +18,8 @@ WORK_UNIT = "code bytes"
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
+    """One VM's figures; plain data that can be kept."""
+
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0  # since it was first started
     work: int | None = None
