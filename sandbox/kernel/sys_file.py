@@ -17,10 +17,12 @@ from sandbox.abi.flags import (
     S_IFIFO,
     S_IFMT,
     S_IFREG,
+    SEEK_HOLE,
+    SEEK_SET,
 )
 from sandbox.kernel.lookup import namespace, opened, start_of
 from sandbox.kernel.row import FULL, Row
-from sandbox.kernel.transfer import check_size
+from sandbox.kernel.transfer import check_size, drop_privileges
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -30,6 +32,8 @@ LARGEST = (1 << 63) - 1
 
 def lseek(task: Task, fd: int, offset: int, whence: int) -> int:
     file = opened(task, fd)
+    if not SEEK_SET <= whence <= SEEK_HOLE:
+        raise Errno(EINVAL)
     position = file.seek(offset, whence)
     if task.word == 4 and position > 0x7FFFFFFF:
         raise Errno(EOVERFLOW)
@@ -38,6 +42,8 @@ def lseek(task: Task, fd: int, offset: int, whence: int) -> int:
 
 def llseek(task: Task, fd: int, high: int, low: int, result: int, whence: int) -> int:
     file = opened(task, fd)
+    if not SEEK_SET <= whence <= SEEK_HOLE:
+        raise Errno(EINVAL)
     offset = high << 32 | low
     position = file.seek(offset - (1 << 64) if offset >> 63 else offset, whence)
     task.space.copy_out(result, position.to_bytes(8, "little"))
@@ -59,6 +65,7 @@ def ftruncate(task: Task, fd: int, size: int) -> int:
     if not file.writable or file.node.mode & S_IFMT != S_IFREG:
         raise Errno(EINVAL)
     check_size(task, size)
+    drop_privileges(task, file)
     file.truncate(size)
     return 0
 

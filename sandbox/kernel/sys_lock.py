@@ -55,10 +55,10 @@ def record_lock(task: Task, file: OpenFile, command: int, address: int) -> int:
         raise Errno(EINVAL)
     owner: object = file if command in _OFD else task.files
     if command in _ASKING:
-        if kind not in (F.F_RDLCK, F.F_WRLCK):
+        if kind not in (F.F_RDLCK, F.F_WRLCK) and (kind != F.F_UNLCK or command != F.F_OFD_GETLK):
             raise Errno(EINVAL)
         start, end = _range(file, whence, first, length)
-        answer = _ask(file, owner, kind == F.F_WRLCK, start, end)
+        answer = _ask(file, owner, kind, start, end)
         if answer is None:
             answer = (F.F_UNLCK, whence, first, length, pid)
         limit = 1 << (63 if layout is not FLOCK[32] else 31)
@@ -110,14 +110,20 @@ def _would_deadlock(task: Task, holder: int) -> bool:
     return False
 
 
-def _ask(file: OpenFile, owner: object, exclusive: bool, start: int, end: int) -> tuple[int, int, int, int, int] | None:
+def _ask(file: OpenFile, owner: object, kind: int, start: int, end: int) -> tuple[int, int, int, int, int] | None:
+    """What stands in the way; with F_UNLCK, what the owner itself holds there (since Linux 6.3)."""
     locks = file.node.locks
-    obstacle = locks.conflict(owner, start, end, exclusive) if locks is not None else None
+    if locks is None:
+        return None
+    if kind == F.F_UNLCK:
+        obstacle = locks.held(owner, start, end)
+    else:
+        obstacle = locks.conflict(owner, start, end, kind == F.F_WRLCK)
     if obstacle is None:
         return None
     length = 0 if obstacle.end == END else obstacle.end - obstacle.start
-    kind = F.F_WRLCK if obstacle.exclusive else F.F_RDLCK
-    return kind, SEEK_SET, obstacle.start, length, obstacle.pid
+    held = F.F_WRLCK if obstacle.exclusive else F.F_RDLCK
+    return held, SEEK_SET, obstacle.start, length, obstacle.pid
 
 
 def _layout(task: Task, command: int) -> Struct:

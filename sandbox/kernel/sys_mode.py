@@ -164,9 +164,9 @@ def _utimensat(task: Task, dirfd: int, path: bytes | None, times: int, flags: in
     kinds = [nano for _, nano in parts]
     if kinds == [UTIME_OMIT, UTIME_OMIT]:
         return 0  # nothing to do is nothing to complain about: not even a missing file
+    place = _timed(task, dirfd, path, flags)
     if any(not 0 <= nano < NANOSECONDS and nano not in (UTIME_NOW, UTIME_OMIT) for nano in kinds):
         raise Errno(EINVAL)
-    place = _timed(task, dirfd, path, flags)
     if kinds == [UTIME_NOW, UTIME_NOW]:
         return _set_times(task, place, None)
     now = task.kernel.clock.realtime()

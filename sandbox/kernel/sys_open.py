@@ -38,6 +38,7 @@ from sandbox.abi.flags import (
     O_NOFOLLOW,
     O_NONBLOCK,
     O_PATH,
+    O_RDONLY,
     O_SYNC,
     O_TMPFILE,
     O_TRUNC,
@@ -79,12 +80,20 @@ def creat(task: Task, path: bytes, mode: int) -> int:
 def openat(task: Task, dirfd: int, path: bytes, flags: int, mode: int) -> int:
     # Unknown bits are ignored, and so is whatever makes no sense beside O_PATH (openat2 refuses both).
     flags &= _PATH_FLAGS if flags & O_PATH else _VALID
-    if flags & _UNNAMED and not flags & O_DIRECTORY:
-        raise Errno(EINVAL)
+    _check_flags(flags)
     if not path:
         raise Errno(ENOENT)
     task.files.expect_room()
     return _open(task, namespace(task), start_of(task, dirfd, path), path, flags, mode & 0o7777)
+
+
+def _check_flags(flags: int) -> None:
+    """Combinations that make no sense, whatever the path (`build_open_flags`)."""
+    if flags & _UNNAMED:
+        if not flags & O_DIRECTORY or flags & O_CREAT or flags & O_ACCMODE == O_RDONLY:
+            raise Errno(EINVAL)
+    elif flags & O_CREAT and flags & O_DIRECTORY:
+        raise Errno(EINVAL)
 
 
 def _open(task: Task, tree: Namespace, start: Place, path: bytes, flags: int, mode: int) -> int:
@@ -144,8 +153,7 @@ def _read_how(task: Task, how: int, size: int) -> tuple[int, int, int]:
         raise Errno(EINVAL)
     if flags & O_PATH and flags & ~_PATH_FLAGS:
         raise Errno(EINVAL)
-    if flags & _UNNAMED and not flags & O_DIRECTORY:
-        raise Errno(EINVAL)
+    _check_flags(flags)
     if resolve & RESOLVE_CACHED and flags & (O_TRUNC | O_CREAT | _UNNAMED):
         raise Errno(EAGAIN)
     return flags, mode, resolve

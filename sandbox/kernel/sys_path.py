@@ -8,7 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EINVAL, ENOENT, Errno
-from sandbox.abi.flags import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, S_IFBLK, S_IFCHR, S_IFMT
+from sandbox.abi.flags import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_REMOVEDIR,
+    AT_SYMLINK_FOLLOW,
+    RENAME_EXCHANGE,
+    RENAME_NOREPLACE,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFMT,
+)
 from sandbox.kernel.lookup import find, namespace, start_of
 from sandbox.kernel.row import FULL, Row
 
@@ -87,8 +97,17 @@ def renameat(task: Task, old_dirfd: int, old: bytes, new_dirfd: int, new: bytes)
 
 
 def renameat2(task: Task, old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, flags: int) -> int:
-    old_start = start_of(task, old_dirfd, old)
-    namespace(task).rename(old_start, old, start_of(task, new_dirfd, new), new, flags)
+    if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) or flags == RENAME_NOREPLACE | RENAME_EXCHANGE:
+        raise Errno(EINVAL)
+    tree, old_start = namespace(task), start_of(task, old_dirfd, old)
+    try:
+        if not new:
+            raise Errno(ENOENT)
+        new_start = start_of(task, new_dirfd, new)
+    except Errno:
+        tree.parent(old_start, old)  # what is wrong with the old name comes first
+        raise
+    tree.rename(old_start, old, new_start, new, flags)
     return 0
 
 

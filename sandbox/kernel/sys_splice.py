@@ -130,10 +130,10 @@ def _stream(
 
 def _expect_pipe_room(task: Task, target: PipeEnd) -> None:
     """A pipe is looked at before the source: nobody there is an error even at the end of the file."""
-    if not target.pipe.readers:
+    if not target.pipe.present(reading=True):
         broken_pipe(task)
         raise Errno(EPIPE)
-    if len(target.pipe.buffer) >= target.pipe.capacity:
+    if target.pipe.room <= 0:
         raise Errno(EAGAIN)
 
 

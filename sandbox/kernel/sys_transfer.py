@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import EINVAL, EOPNOTSUPP, Errno
+from sandbox.abi.errno import EBADF, EINVAL, EOPNOTSUPP, Errno
 from sandbox.abi.flags import O_APPEND, S_IFMT, S_IFREG, SEEK_CUR
 from sandbox.kernel.lookup import opened
 from sandbox.kernel.row import FULL, PARTIAL, Row
-from sandbox.kernel.transfer import receive, segment, send, vector
+from sandbox.kernel.transfer import Segments, receive, segment, send, vector
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -50,26 +50,43 @@ def _positioned(task: Task, fd: int, offset: int) -> OpenFile:
     return file
 
 
+def _receive(task: Task, file: OpenFile, segments: Segments, offset: int | None, nonblocking: bool = False) -> int:
+    """An empty vector is 0 for every file that is open for reading: the file itself is not asked."""
+    if segments:
+        return receive(task, file, segments, offset, nonblocking)
+    if not file.readable:
+        raise Errno(EBADF)
+    return 0
+
+
+def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, nonblocking: bool = False) -> int:
+    if segments:
+        return send(task, file, segments, offset, nonblocking)
+    if not file.writable:
+        raise Errno(EBADF)
+    return 0
+
+
 def readv(task: Task, fd: int, address: int, count: int) -> int:
     file = opened(task, fd)
-    return receive(task, file, vector(task, address, count))
+    return _receive(task, file, vector(task, address, count), None)
 
 
 def writev(task: Task, fd: int, address: int, count: int) -> int:
     file = opened(task, fd)
-    return send(task, file, vector(task, address, count))
+    return _send(task, file, vector(task, address, count), None)
 
 
 def preadv(task: Task, fd: int, address: int, count: int, low: int, high: int) -> int:
     offset = _offset(task, low, high)
     file = _positioned(task, fd, offset)
-    return receive(task, file, vector(task, address, count), offset)
+    return _receive(task, file, vector(task, address, count), offset)
 
 
 def pwritev(task: Task, fd: int, address: int, count: int, low: int, high: int) -> int:
     offset = _offset(task, low, high)
     file = _positioned(task, fd, offset)
-    return send(task, file, vector(task, address, count), offset)
+    return _send(task, file, vector(task, address, count), offset)
 
 
 def preadv2(task: Task, fd: int, address: int, count: int, low: int, high: int, flags: int) -> int:
@@ -78,7 +95,7 @@ def preadv2(task: Task, fd: int, address: int, count: int, low: int, high: int, 
     if flags & ~(RWF_HIPRI | RWF_NOWAIT):
         raise Errno(EOPNOTSUPP)
     place = None if offset == -1 else offset
-    return receive(task, file, vector(task, address, count), place, bool(flags & RWF_NOWAIT))
+    return _receive(task, file, vector(task, address, count), place, bool(flags & RWF_NOWAIT))
 
 
 def pwritev2(task: Task, fd: int, address: int, count: int, low: int, high: int, flags: int) -> int:
@@ -92,7 +109,7 @@ def pwritev2(task: Task, fd: int, address: int, count: int, low: int, high: int,
     if flags & RWF_APPEND:
         file.flags |= O_APPEND
     try:
-        written = send(task, file, segments, place, bool(flags & RWF_NOWAIT))
+        written = _send(task, file, segments, place, bool(flags & RWF_NOWAIT))
     finally:
         file.flags = before
     if flags & (RWF_DSYNC | RWF_SYNC) and written:

@@ -15,7 +15,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from sandbox.abi.errno import EAGAIN, EFAULT, EFBIG, EINVAL, EPIPE, Errno
-from sandbox.abi.flags import O_APPEND, O_LARGEFILE, O_NONBLOCK, RLIM_INFINITY, RLIMIT_FSIZE, S_IFBLK, S_IFMT, S_IFREG
+from sandbox.abi.flags import (
+    O_APPEND,
+    O_LARGEFILE,
+    O_NONBLOCK,
+    RLIM_INFINITY,
+    RLIMIT_FSIZE,
+    S_IFBLK,
+    S_IFMT,
+    S_IFREG,
+    S_ISGID,
+    S_ISUID,
+)
 from sandbox.abi.signals import SI_USER, SIGPIPE, SIGXFSZ
 from sandbox.abi.structs import IOVEC
 from sandbox.kernel.job_control import may_read, may_write
@@ -33,6 +44,8 @@ MAX_COUNT = 0x7FFFF000  # INT_MAX rounded down to a page: what one call moves at
 PIECE = 1 << 18
 IOV_MAX = 1024
 SMALL_FILE_MAX = 0x7FFFFFFF  # a file opened without O_LARGEFILE by a 32-bit program ends here
+CAP_FSETID = 4
+S_IXGRP = 0o010
 _PAGE = 4096
 
 Segments = list[tuple[int, int]]
@@ -174,6 +187,7 @@ def send(task: Task, file: OpenFile, segments: Segments, offset: int | None = No
     if file.node.mode & S_IFMT == S_IFREG:
         if file.writable:
             total = room(task, file, total, offset)
+            drop_privileges(task, file)
     elif isinstance(file, TerminalFile):
         may_write(task, file.terminal)
     done: int = task.restart.get("done", 0)
@@ -255,6 +269,17 @@ def room(task: Task, file: OpenFile, count: int, offset: int | None) -> int:
     if offset >= largest:
         raise Errno(EFBIG)
     return min(count, largest - offset)
+
+
+def drop_privileges(task: Task, file: OpenFile) -> None:
+    """Whoever changes a file takes its set-id bits away, the superuser excepted (`file_remove_privs`)."""
+    mode = file.node.mode
+    if mode & (S_ISUID | S_ISGID) and not task.credentials.capable(CAP_FSETID):
+        kept = mode & ~S_ISUID
+        if mode & S_IXGRP or not task.credentials.in_group(file.node.gid):
+            kept &= ~S_ISGID
+        if kept != mode:
+            file.node.set_attributes(mode=kept & 0o7777)
 
 
 def check_size(task: Task, size: int) -> None:
