@@ -22,6 +22,7 @@ MACHINES = ("x86_64", "i386", "arm64", "arm", "thumb", "riscv64")
 KINDS = ("native", "python")
 CODE, DATA, STACK = 0x10000, 0x20000, 0x80000  # where Bench puts them; the stack ends at STACK
 READ, WRITE, EXECUTE = 1, 2, 4
+MOST_FAULTS = 1000  # a run that resolves more does not get on
 
 _ROLES = ("counter", "pointer", "value", "other", "target", "step")
 _REGISTERS = {
@@ -370,7 +371,7 @@ class Bench:
         """Until the budget is used or a stop that is not a fault which the space can resolve. `work` is then that of
         all runs together."""
         work = 0
-        while True:
+        for _ in range(MOST_FAULTS):
             stop = self.engine.run(self.context, self.space, max(0, budget - work))
             work += stop.work
             stop.work = work
@@ -379,6 +380,7 @@ class Bench:
             if not self.space.resolve(stop.address, stop.access):
                 return stop
             self.faults.append((stop.address, stop.access))
+        raise AssertionError(f"the same fault again and again: {stop}")
 
     def word(self, address: int) -> int:
         return int.from_bytes(self.space.read(address, self.isa.word_bytes), "little")
