@@ -12,7 +12,20 @@ from collections.abc import Generator
 
 import pytest
 
+from sandbox.engine import accelerator
+from sandbox.engine.native import Accelerator
+
 IN_CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture
+def built_accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
+    """The accelerator, also where the rest of the run is the twin's (SANDBOX_ENGINE=python)."""
+    monkeypatch.delenv("SANDBOX_ENGINE", raising=False)
+    found = accelerator()
+    if found is None:
+        pytest.skip("the accelerator is not built")
+    return found
 
 
 def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

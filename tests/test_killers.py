@@ -14,7 +14,8 @@ import sys
 
 import pytest
 
-from sandbox.engine import ISAS, accelerator, x86
+from sandbox.engine import ISAS, x86
+from sandbox.engine.native import Accelerator
 
 FXCH, FADDP, FLD_MEMORY, FMUL_MEMORY = "d9c9", "dec1", "dd442408", "dc4c2410"
 RUN = """
@@ -73,9 +74,9 @@ CASES = [
 
 @pytest.mark.parametrize("engine", ["native", "python"])
 @pytest.mark.parametrize("isa", ["x86_64", "i386"])
-def test_fatal_runs_are_refused(isa: str, engine: str) -> None:
-    if engine == "native" and not accelerator():
-        pytest.skip("the accelerator is not built")
+def test_fatal_runs_are_refused(isa: str, engine: str, request: pytest.FixtureRequest) -> None:
+    if engine == "native":
+        request.getfixturevalue("built_accelerator")
     found = outcomes([(isa, code) for _, code, _ in CASES], engine)
     for (name, _, expected), got in zip(CASES, found, strict=True):
         assert expected in got, (name, got)
@@ -91,9 +92,9 @@ AVX = [
 
 
 @pytest.mark.parametrize("engine", ["native", "python"])
-def test_avx_that_would_be_wrong_is_refused(engine: str) -> None:
-    if engine == "native" and not accelerator():
-        pytest.skip("the accelerator is not built")
+def test_avx_that_would_be_wrong_is_refused(engine: str, request: pytest.FixtureRequest) -> None:
+    if engine == "native":
+        request.getfixturevalue("built_accelerator")
     found = outcomes([("x86_64", code) for _, code, _ in AVX], engine)
     for (name, _, expected), got in zip(AVX, found, strict=True):
         assert expected in got, (name, got)
@@ -124,11 +125,9 @@ def test_no_mixture_slips_through(isa: str) -> None:
     assert 10 < refused < 140, refused
 
 
-def test_both_decoders_agree() -> None:
+def test_both_decoders_agree(built_accelerator: Accelerator) -> None:
     """The C and the Python decoder give the same length for random bytes, and the same verdict on random pages."""
-    native = accelerator()
-    if native is None:
-        pytest.skip("the accelerator is not built")
+    native = built_accelerator
     chance = random.Random(3)
     for bits in (32, 64):
         for _ in range(20_000):
