@@ -79,9 +79,12 @@ class Guest:
 
 
 class World:
-    def __init__(self, machine: str) -> None:
+    """`first`: the frame from which on the guests get theirs."""
+
+    def __init__(self, machine: str, size: int = 8 << 20, first: int = 1) -> None:
         self.machine = machine
-        self.pool = FramePool(8 << 20)
+        self.pool = FramePool(size)
+        self.pool.words.next = first
         self.engine = Engine(isa_of(machine), self.pool)
         self.other_engine = Engine(isa_of(machine), self.pool)
         self.function_size = (len(code(machine, "one")) + 7) & ~7
@@ -104,6 +107,7 @@ class World:
 
     def take_all_free_frames(self) -> None:
         """So that the next one released is the next one handed out."""
+        self.pool.words.next = self.pool.frames
         self.hog = self.pool.account(1 << 40)
         while True:
             frame = self.pool.take(self.hog.number, zero=True)

@@ -45,6 +45,17 @@ def test_isolation(world: World, scenario: str) -> None:
     assert pool.used == 0, "frames have leaked"
 
 
+@pytest.mark.parametrize("scenario", ["code_in_a_reused_frame", "host_copies_code_out", "one_writes_another_executes"])
+@pytest.mark.parametrize("machine", ["arm", "thumb", "riscv64"])
+def test_isolation_in_a_large_memory(monkeypatch: pytest.MonkeyPatch, kind: str, machine: str, scenario: str) -> None:
+    """Frames above 4 GiB, whose translations Unicorn does not find on arm."""
+    choose_engine(monkeypatch, kind)
+    world = World(machine, size=5 << 30, first=(4 << 30) // PAGE + 5)
+    SCENARIOS[scenario](world)
+    world.close()
+    assert world.pool.used == 0
+
+
 # ---- planted faults
 
 

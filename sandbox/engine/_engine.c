@@ -39,16 +39,20 @@ enum { IDLE = 0, WRITABLE = 1, EXECUTABLE = 2, MIXED = 3 };
 enum { FLIPS_UNTIL_MIXED = 4 };
 enum { CHUNK = 1 << 16 }; /* code bytes between looks at the clock, when the budget is time */
 /* Why a run stopped. */
-enum { STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR, STOP_FLIP };
+enum { STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR, STOP_FLIP, STOP_GUARD };
 enum { OOM_NONE, OOM_VM, OOM_POOL };
 /* Code that Unicorn cannot be trusted with (engine.py words them); reported as an error. */
-enum { KILLER_OVERRUN = 0x1001, KILLER_AVX = 0x1002, INTERRUPTED = 0x1003 };
+enum { KILLER_OVERRUN = 0x1001, KILLER_AVX = 0x1002, INTERRUPTED = 0x1003, KILLER_LOCKED = 0x1004 };
+enum { MOST_EXITS = 1024, MOST_EXITS_OF_PAGE = 64, EDGE = 15 };
+/* What an engine has found in a frame (x86): it was looked at, holds a locked bit test, has a lock prefix at an end. */
+enum { LOOKED = 1, LOCKED_BIT = 2, LOCKED_EDGE = 4 };
+enum { SELF_MODIFICATION = 4096 }; /* code bytes that it is charged for: translating anew takes that long */
 
 /* Unicorn's constants that are used here (unicorn.h, 2.1.4). */
 enum { UC_MEM_READ = 16, UC_MEM_WRITE = 17, UC_MEM_FETCH = 18, UC_ERR_INSN_INVALID = 10, UC_ERR_EXCEPTION = 21 };
 #define CTL_WRITE_0(type) ((type) | (0 << 26) | (1 << 30))
 #define CTL_WRITE_2(type) ((type) | (2 << 26) | (1 << 30))
-enum { CTL_REMOVE_CACHE = 9, CTL_TB_FLUSH = 10, CTL_TLB_FLUSH = 11 };
+enum { CTL_EXITS = 6, CTL_REMOVE_CACHE = 9, CTL_TB_FLUSH = 10, CTL_TLB_FLUSH = 11 };
 
 struct account {
     int64_t used, peak, limit, reserved;
@@ -134,6 +138,9 @@ struct engine {
     uint64_t scan;       /* x86: bits of the mode whose killers are looked for, 0: no need */
     uint64_t killer_frame, counting;
     uint64_t step_frame; /* x86: the frame that one instruction may execute from and store to */
+    uint8_t *guards;     /* x86, per frame: what was found in it */
+    uint64_t *exits;     /* x86: addresses at which the translator stops instead of reading on */
+    uint64_t exits_count;
 };
 
 EXPORT size_t sandbox_layout(int what)
@@ -410,6 +417,73 @@ static int64_t now(void)
     return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
+/* x86: let the translator stop before every locked bit test of the page at `address`, wherever it would be entered; the
+   bytes may be split over two pages, of which the one that is filled later sees the other. False: exits were added, so
+   the run has to begin again with them; or the page is refused. */
+static bool guard(struct engine *e, uint64_t address, uint64_t frame)
+{
+    uint8_t *base = e->pool->base, *page = base + frame * PAGE, edge[2 * EDGE];
+    bool long_mode = e->scan == 64;
+    uint64_t leaf, found = 0, before = e->exits_count;
+    if (!e->guards[frame]) {
+        uint8_t what = LOOKED;
+        for (uint8_t *at = page; (at = memchr(at, 0xf0, (size_t)(page + PAGE - at))); at++)
+            what |= (at < page + EDGE || at >= page + PAGE - EDGE ? LOCKED_EDGE : 0) |
+                    (x86_locked_bit(at, (size_t)(page + PAGE - at), long_mode) ? LOCKED_BIT : 0);
+        e->guards[frame] = what;
+    }
+    for (int side = -1; side <= 1; side++) {
+        const uint8_t *bytes = page;
+        uint64_t size = PAGE, start = address;
+        if (side) {
+            uint64_t other = (address + (uint64_t)(side * (int)PAGE)) & e->word_mask, *entry = find_entry(e, other, &leaf);
+            if (!entry || (*entry & (PRESENT | EXECUTE | DEVICE)) != (PRESENT | EXECUTE))
+                continue;
+            uint64_t neighbour = *entry >> 12;
+            if (!((e->guards[frame] | e->guards[neighbour]) & LOCKED_EDGE) && e->guards[neighbour])
+                continue;
+            uint8_t *next = base + neighbour * PAGE;
+            memcpy(edge, (side < 0 ? next : page) + PAGE - EDGE, EDGE);
+            memcpy(edge + EDGE, side < 0 ? page : next, EDGE);
+            bytes = edge;
+            size = sizeof edge;
+            start = (side < 0 ? address : other) - EDGE;
+        } else if (!(e->guards[frame] & LOCKED_BIT))
+            continue;
+        for (const uint8_t *at = bytes; (at = memchr(at, 0xf0, (size_t)(bytes + size - at))); at++) {
+            if (!x86_locked_bit(at, (size_t)(bytes + size - at), long_mode))
+                continue;
+            const uint8_t *first = at; /* the instruction may begin with other prefixes */
+            do {
+                uint64_t exit = (start + (uint64_t)(first - bytes)) & e->word_mask, i = 0;
+                while (i < e->exits_count && e->exits[i] != exit)
+                    i++;
+                if (++found > MOST_EXITS_OF_PAGE)
+                    return refuse(e, KILLER_LOCKED, address);
+                if (i == e->exits_count) {
+                    if (i == MOST_EXITS) { /* forget those of other pages: they are found again */
+                        e->exits_count = 0;
+                        e->reason = STOP_GUARD;
+                        return false;
+                    }
+                    e->exits[e->exits_count++] = exit;
+                }
+            } while (first-- > bytes && at - first < 13 && x86_prefix(*first, long_mode));
+        }
+    }
+    if (e->exits_count != before)
+        e->reason = STOP_GUARD;
+    return e->exits_count == before;
+}
+
+static bool is_exit(struct engine *e, uint64_t pc)
+{
+    for (uint64_t i = 0; i < e->exits_count; i++)
+        if (e->exits[i] == pc)
+            return true;
+    return false;
+}
+
 static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result, void *data)
 {
     struct engine *e = data;
@@ -474,13 +548,19 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
             return flip(e, value, need, private_leaf);
         if (state != EXECUTABLE && e->scan && x86_overruns(p->base + frame * PAGE, e->scan == 64))
             return refuse(e, KILLER_OVERRUN, address);
+        if (e->scan) {
+            if (seen != current)
+                e->guards[frame] = 0;
+            if (!guard(e, address, frame))
+                return false;
+        }
         e->seen[frame] = current;
         p->state[frame] = EXECUTABLE;
         perms |= 4;
     } else if (state == EXECUTABLE) {
         if (need == WRITE)
             return flip(e, value, need, private_leaf);
-        perms |= (value & EXECUTE) && seen == current ? 4 : 0;
+        perms |= (value & EXECUTE) && seen == current && !e->scan ? 4 : 0; /* x86 looks at every page it fetches from */
     } else if (writable) {
         p->state[frame] = WRITABLE;
         perms |= 2;
@@ -509,6 +589,10 @@ static void drop_translations(struct engine *e, uint64_t frame)
 {
     uint64_t scratch = e->scratch;
     flush(e);
+    if (e->thumb && frame * PAGE >> 32) {
+        e->call->ctl(e->uc, CTL_WRITE_0(CTL_TB_FLUSH)); /* on arm, Unicorn does not find them by such an address */
+        return;
+    }
     e->scratch = frame * PAGE;
     e->scratch_on = 1;
     e->call->ctl(e->uc, CTL_WRITE_2(CTL_REMOVE_CACHE), e->scratch_address, e->scratch_address + PAGE);
@@ -546,6 +630,8 @@ static bool resolve_flip(struct engine *e, uint64_t pc)
         to = WRITABLE;
     if (to != from && ++p->flip_count[frame] >= FLIPS_UNTIL_MIXED) {
         p->flip_count[frame] = FLIPS_UNTIL_MIXED;
+        if (e->scan)
+            e->left -= SELF_MODIFICATION;
         if (!e->scan)
             to = e->flip_whole ? MIXED : to;
         else if (to == WRITABLE && (shows(e, pc, frame) || shows(e, pc + 15, frame)))
@@ -562,10 +648,35 @@ static bool resolve_flip(struct engine *e, uint64_t pc)
         if (e->seen[frame] && e->seen[frame] != p->generation[frame] + 1)
             drop_translations(e, frame);
         e->seen[frame] = p->generation[frame] + 1;
+        if (e->scan)
+            e->guards[frame] = 0;
     }
     flush(e);
     return true;
 }
+
+static void set_exits(struct engine *e, uint64_t count)
+{
+    e->call->ctl(e->uc, CTL_WRITE_2(CTL_EXITS), e->exits, (size_t)count);
+}
+
+/* The translator has stopped at an exit. Is it the instruction that it is there for, or only in the same place? */
+static bool at_locked_bit(struct engine *e, uint64_t pc)
+{
+    uint8_t code[EDGE];
+    size_t size = 0;
+    for (uint64_t leaf, *entry; size < sizeof code; size++) {
+        uint64_t address = (pc + size) & e->word_mask;
+        if (!(entry = find_entry(e, address, &leaf)) || !(*entry & PRESENT) || (*entry & DEVICE))
+            break;
+        code[size] = e->pool->base[(*entry & ~(uint64_t)0xfff) + (address & (PAGE - 1))];
+    }
+    for (size_t at = 0; at < size && x86_prefix(code[at], e->scan == 64); at++)
+        if (x86_locked_bit(code + at, size - at, e->scan == 64))
+            return true;
+    return false;
+}
+
 
 /* x86: an instruction stores to the frame it is executed from. Let it, alone; what it wrote is scanned at the next fetch. */
 static int step_over(struct engine *e, uint64_t pc)
@@ -578,13 +689,38 @@ static int step_over(struct engine *e, uint64_t pc)
     flush(e);
     int error = start(e, pc, 1);
     e->step_frame = 0;
-    e->left--; /* so that no loop of such instructions is for nothing */
     p->generation[frame]++;
     p->state[frame] = WRITABLE;
     if (e->flip_shared)
         outdate_others(e);
     flush(e);
     return error;
+}
+
+/* x86: one instruction at an exit that is none of those it guards against. */
+static int pass_exit(struct engine *e, uint64_t pc)
+{
+    set_exits(e, 0);
+    int error = start(e, pc, 1);
+    if (e->reason == STOP_FLIP && !resolve_flip(e, pc))
+        error = step_over(e, pc);
+    set_exits(e, e->exits_count);
+    return error;
+}
+
+/* After one instruction alone: what it needed first is there now, so that it can be tried again. */
+static bool try_again(struct engine *e, uint64_t pc)
+{
+    if (e->reason == STOP_FLIP)
+        resolve_flip(e, pc);
+    else if (e->reason == STOP_GUARD)
+        set_exits(e, e->exits_count);
+    else
+        return false;
+    if (e->left > 0)
+        return true;
+    e->reason = STOP_BUDGET; /* two frames at once that it executes from and stores to: a guest that waits for ever */
+    return false;
 }
 
 /* ---- hooks --------------------------------------------------------------------------------------------------- */
@@ -684,6 +820,11 @@ static void on_translation(void *uc, struct block *block, struct block *previous
 
 /* For tests: what the scan says of a page, and how long an instruction is. */
 EXPORT int sandbox_x86_overruns(const uint8_t *page, int bits) { return x86_overruns(page, bits == 64); }
+
+EXPORT int sandbox_x86_locked_bit(const uint8_t *code, size_t available, int bits)
+{
+    return x86_locked_bit(code, available, bits == 64);
+}
 
 EXPORT int sandbox_x86_length(const uint8_t *code, size_t available, int bits)
 {
@@ -831,8 +972,28 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
             e->call->reg_read(e->uc, (int)e->flags_register, &flags);
             pc |= flags >> 5 & 1;
         }
+        uint64_t begun = pc;
         error = start(e, pc, count);
         pc = read_pc(e);
+        if (e->reason == STOP_GUARD) {
+            if (!e->exits_count) { /* there were too many */
+                e->call->ctl(e->uc, CTL_WRITE_0(CTL_TB_FLUSH));
+                flush(e);
+            }
+            set_exits(e, e->exits_count);
+            continue;
+        }
+        if (e->exits_count && e->reason == STOP_NONE && !error && (!count || pc == begun) && is_exit(e, pc)) {
+            if (at_locked_bit(e, pc)) {
+                e->reason = STOP_TRAP;
+                e->vector = 0xffff;
+                break;
+            }
+            error = pass_exit(e, pc);
+            pc = read_pc(e);
+            if (try_again(e, pc) || (e->reason == STOP_NONE && !error && !count))
+                continue;
+        }
         if (e->reason == STOP_FLIP) {
             if (resolve_flip(e, pc)) {
                 e->skip |= e->flip_need != EXECUTE;
@@ -840,6 +1001,8 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
             }
             error = step_over(e, pc);
             pc = read_pc(e);
+            if (try_again(e, pc))
+                continue;
             if (e->reason == STOP_NONE && !error && !count) {
                 e->skip = e->left > 0;
                 continue;

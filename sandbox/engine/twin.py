@@ -91,6 +91,7 @@ class TwinCore:
         base = ctypes.addressof(self._captured)
         self._capture_at = (c_void_p * 7)(*(base + 8 * index for index in range(7)))
         self._deadline = 0.0
+        self._exits: set[int] = set()
         self._callbacks = [
             FILL(self._fill),
             self._block_hook(),
@@ -241,13 +242,15 @@ class TwinCore:
             scan = self._words.scan
             if scan and state != layout.EXECUTABLE and x86.overruns(pool.read(frame), scan == 64):
                 return self._refused(layout.KILLER_OVERRUN, address)
+            if scan and not self._guarded(address, frame):
+                return None
             self._seen[frame] = current
             pool.state[frame] = layout.EXECUTABLE
             permissions |= 4
         elif state == layout.EXECUTABLE:
             if need == layout.WRITE:
                 return self._flipped(value, need, private)
-            permissions |= 4 if value & layout.EXECUTE and seen == current else 0
+            permissions |= 4 if value & layout.EXECUTE and seen == current and not self._words.scan else 0
         elif writable:
             pool.state[frame] = layout.WRITABLE
             permissions |= 2
@@ -263,6 +266,68 @@ class TwinCore:
         self._words.report[layout.ERROR] = killer
         self._words.report[layout.ADDRESS] = address
         return None
+
+    def _guarded(self, address: int, frame: int) -> bool:
+        """Like `guard` in C, which remembers what it has looked at; here every fetch looks."""
+        long_mode, edge = self._words.scan == 64, layout.EDGE
+        page = self._pool.read(frame)
+        found = [address + at for at in x86.locked_starts(page, long_mode)]
+        for side in (-1, 1):
+            value = self._entry(address + side * PAGE_SIZE)
+            if value & (PRESENT | layout.EXECUTE | DEVICE) != PRESENT | layout.EXECUTE:
+                continue
+            other = self._pool.read(value >> 12)
+            first, second = (other, page) if side < 0 else (page, other)
+            start = (address if side < 0 else address + PAGE_SIZE) - edge
+            both = bytes(first[-edge:]) + bytes(second[:edge])
+            found += [start + at for at in x86.locked_starts(both, long_mode)]
+        if len(found) > layout.MOST_EXITS_OF_PAGE:
+            self._refused(layout.KILLER_LOCKED, address)
+            return False
+        news = {at & self._mask for at in found} - self._exits
+        if not news:
+            return True
+        if len(self._exits) + len(news) > layout.MOST_EXITS:
+            self._exits.clear()
+        self._exits |= news
+        self._reason = layout.STOP_GUARD
+        return False
+
+    def _set_exits(self, addresses: set[int]) -> None:
+        for index, address in enumerate(sorted(addresses)):
+            self._words.exits[index] = address
+        pointer = ctypes.cast(self._words.exits, c_void_p).value or 0
+        library.control(self._uc, unicorn.UC_CTL_UC_EXITS, pointer, len(addresses))
+
+    def _at_locked_bit(self, pc: int) -> bool:
+        code = bytearray()
+        while len(code) < layout.EDGE:
+            address = pc + len(code) & self._mask
+            value = self._entry(address)
+            if not value & PRESENT or value & DEVICE:
+                break
+            code += self._pool.read(value >> 12, address & (PAGE_SIZE - 1), 1)
+        return x86.is_locked_bit(bytes(code), self._words.scan == 64)
+
+    def _pass_exit(self, pc: int) -> int:
+        self._set_exits(set())
+        error = self._start(pc, 1)
+        if self._reason == layout.STOP_FLIP and not self._resolve_flip(pc):
+            error = self._step_over(pc)
+        self._set_exits(self._exits)
+        return error
+
+    def _try_again(self, pc: int) -> bool:
+        if self._reason == layout.STOP_FLIP:
+            self._resolve_flip(pc)
+        elif self._reason == layout.STOP_GUARD:
+            self._set_exits(self._exits)
+        else:
+            return False
+        if self._budget.left > 0:
+            return True
+        self._reason = layout.STOP_BUDGET
+        return False
 
     def _on_translation(self, uc: int, block: ctypes._Pointer[_TranslatedBlock], previous: int, data: int) -> None:
         if self._table is None:
@@ -330,6 +395,9 @@ class TwinCore:
 
     def _drop_translations(self, frame: int) -> None:
         self._flush()
+        if self._words.thumb and frame >> 20:
+            library.control(self._uc, unicorn.UC_CTL_TB_FLUSH)
+            return
         self._scratch = frame << 12
         address = self._words.scratch_address
         library.control(self._uc, unicorn.UC_CTL_TB_REMOVE_CACHE, address, address + PAGE_SIZE)
@@ -348,6 +416,8 @@ class TwinCore:
             pool.flip_count[frame] += 1
             if pool.flip_count[frame] >= layout.FLIPS_UNTIL_MIXED:
                 pool.flip_count[frame] = layout.FLIPS_UNTIL_MIXED
+                if self._words.scan:
+                    self._budget.left -= layout.SELF_MODIFICATION
                 if not self._words.scan:
                     after = layout.MIXED if self._flip_whole else after
                 elif after == layout.WRITABLE and frame in (self._entry(pc) >> 12, self._entry(pc + 15) >> 12):
@@ -380,7 +450,6 @@ class TwinCore:
         self._flush()
         error = self._start(pc, 1)
         self._step_frame = 0
-        self._budget.left -= 1
         pool.generation[frame] = pool.generation[frame] + 1 & 0xFFFFFFFF
         pool.state[frame] = layout.WRITABLE
         if self._flip_shared:
@@ -437,14 +506,31 @@ class TwinCore:
             self._reason = layout.STOP_NONE
             if self._words.thumb:
                 pc |= self._read(self._words.flags_register) >> 5 & 1
+            begun = pc
             error = self._start(pc, count)
             pc = self._read(self._words.pc_register) & self._mask
+            if self._reason == layout.STOP_GUARD:
+                library.control(self._uc, unicorn.UC_CTL_TB_FLUSH)  # what was cleared may stand in translations
+                self._flush()
+                self._set_exits(self._exits)
+                continue
+            stays = not count or pc == begun
+            if pc in self._exits and self._reason == layout.STOP_NONE and not error and not counter.stopped and stays:
+                if self._at_locked_bit(pc):
+                    self._reason, self._vector = layout.STOP_TRAP, layout.ILLEGAL_VECTOR
+                    break
+                error = self._pass_exit(pc)
+                pc = self._read(self._words.pc_register) & self._mask
+                if self._try_again(pc) or (self._reason == layout.STOP_NONE and not error and not count):
+                    continue
             if self._reason == layout.STOP_FLIP:
                 if self._resolve_flip(pc):
                     counter.skip |= self._flip[1] != layout.EXECUTE
                     continue
                 error = self._step_over(pc)
                 pc = self._read(self._words.pc_register) & self._mask
+                if self._try_again(pc):
+                    continue
                 if self._reason == layout.STOP_NONE and not error and not count:
                     counter.skip = counter.left > 0
                     continue
