@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sandbox.clock import VirtualClock
 from sandbox.errors import ConfigurationError, SandboxError, StateError
@@ -21,6 +23,7 @@ from sandbox.vfs.tarfs import TarFs
 from sandbox.vfs.volume import VolumeFs
 from sandbox.vfs.volume_journal import Inode, Journal
 from sandbox.vfs.volume_store import VolumeStore
+from tests.test_vfs_filesystems import STEPS
 from tests.vfs_actors import GuestActor, Step
 
 SIZE = 4 << 20
@@ -91,6 +94,26 @@ def test_it_lasts(store: VolumeStore) -> None:
     assert GuestActor(again).act(("write", b"more", b"1")) == 1
     assert again.root.lookup(b"more").ino not in {entry[0] for entry in before.values()}
     again.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rounds=st.lists(st.lists(STEPS, min_size=1, max_size=15), min_size=1, max_size=4), compact=st.booleans())
+def test_random_changes_last(rounds: list[list[Step]], compact: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
+    store = VolumeStore(tmp_path_factory.mktemp("store"))
+    store.create("v", SIZE)
+    expected: Any = None
+    for steps in rounds:
+        volume = opened(store)
+        assert expected is None or (picture(volume), volume.used) == expected
+        GuestActor(volume).run(steps)
+        if compact:
+            volume.flush()
+            volume._compact()
+        expected = (picture(volume), volume.used)
+        volume.close()
+    volume = opened(store, read_only=True)
+    assert (picture(volume), volume.used) == expected
+    volume.close()
 
 
 def test_any_interruption_leaves_a_state_that_was_there(store: VolumeStore, tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
-"""The filesystems that the shared suites run on. To put a new one under test, add a function and a line to WRITABLE
-(or READABLE, which also checks that a given tree is presented right and that nothing can be written)."""
+"""The filesystems that the shared suites run on. To put a new one under test, add a function and a line to WRITABLE."""
 
 from __future__ import annotations
 
@@ -65,8 +64,3 @@ def writable_actor(name: str, directory: Path) -> Actor:
     if name == "native":
         return HostActor(directory)
     return GuestActor(WRITABLE[name](directory))
-
-
-def lower_actor(name: str, directory: Path) -> Actor:
-    """The same, over whatever `directory` holds already."""
-    return HostActor(directory) if name == "native" else GuestActor(WRITABLE[name](directory))
