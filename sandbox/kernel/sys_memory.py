@@ -106,20 +106,29 @@ def mmap(task: Task, address: int, length: int, protection: int, kind: int, fd: 
         memory.truncate(length)
         source, offset, name = memory, 0, b"/dev/zero (deleted)"
     low = bool(kind & MAP_32BIT) and task.isa == "x86_64" and not fixed
-    result = space.map(
-        address,
-        length,
-        protection & _PROTECTIONS,
-        shared=shared,
-        fixed=fixed,
-        replace=not kind & MAP_FIXED_NOREPLACE,
-        source=source,
-        offset=offset,
-        name=name,
-        grows_down=bool(kind & MAP_GROWSDOWN),
-        reserve=not kind & MAP_NORESERVE,
-        below=_LOW_2G if low else None,
-    )
+
+    def place(shared: bool) -> int:
+        return space.map(
+            address,
+            length,
+            protection & _PROTECTIONS,
+            shared=shared,
+            fixed=fixed,
+            replace=not kind & MAP_FIXED_NOREPLACE,
+            source=source,
+            offset=offset,
+            name=name,
+            grows_down=bool(kind & MAP_GROWSDOWN),
+            reserve=not kind & MAP_NORESERVE,
+            below=_LOW_2G if low else None,
+        )
+
+    try:
+        result = place(shared)
+    except Errno as error:
+        if error.number != ENODEV or protection & PROT_WRITE:
+            raise
+        result = place(False)  # files without frames of their own can be shared as long as nobody writes
     if low and result + length > _LOW_2G:
         space.unmap(result, length)
         raise Errno(ENOMEM)
