@@ -104,7 +104,7 @@ def _i386(uc: int, memory: memoryview) -> None:
 
 
 def _arm64(uc: int, memory: memoryview) -> None:
-    """EL0; SCTLR_EL1.{UCI,UCT,DZE} let it use cache maintenance and dc zva, CNTKCTL_EL1 the counter."""
+    """EL0; SCTLR_EL1.{UCI,UCT,DZE} let it use cache maintenance and dc zva."""
 
     def system(op1: int, crn: int, crm: int, op2: int, change: Callable[[int], int]) -> None:
         register = _Arm64System(crn, crm, 3, op1, op2, 0)
@@ -114,7 +114,7 @@ def _arm64(uc: int, memory: memoryview) -> None:
 
     _write(uc, arm64.UC_ARM64_REG_PSTATE, 0)
     system(0, 1, 0, 2, lambda value: value | 3 << 20)  # CPACR_EL1.FPEN
-    system(0, 14, 1, 0, lambda value: value | 3)  # CNTKCTL_EL1
+    system(0, 14, 1, 0, lambda value: value & ~3)  # CNTKCTL_EL1: reading the host's counter traps
     system(0, 1, 0, 0, lambda value: value | 1 << 26 | 1 << 15 | 1 << 14)  # SCTLR_EL1; also rebuilds hflags
 
 

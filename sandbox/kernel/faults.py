@@ -30,6 +30,7 @@ from sandbox.abi.signals import (
 from sandbox.engine import Access, Engine, Stop, StopReason, Trap, fault_address
 from sandbox.errors import OutOfMemory
 from sandbox.events import LimitReached
+from sandbox.kernel.counters import serve_counter
 from sandbox.kernel.lifecycle import end_process, signal_word
 from sandbox.kernel.signals import SignalInfo, force
 
@@ -159,6 +160,8 @@ def _fetch_address(engine: Engine, task: Task, stop: Stop) -> int:
 
 def serve_trap(kernel: LinuxMachine, task: Task, stop: Stop) -> None:
     trap = Trap.PROTECTION if stop.reason is StopReason.HALT else stop.trap
+    if trap is Trap.ILLEGAL_INSTRUCTION and serve_counter(task):
+        return
     number, code = _TRAPS[trap]
     kernel.stats.faults[trap.value] += 1
     pc = task.context.pc
