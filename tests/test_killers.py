@@ -66,6 +66,15 @@ CASES = [
     ("470 pshufd", "660f70c101" * 470 + HLT, OVERRUN),
     ("470 crc32", "f20f38f0c1" * 470 + HLT, OVERRUN),
     ("470 roundsd", "660f3a0bc101" * 470 + HLT, OVERRUN),
+    ("233 insertq with constants", "f20f78e99267" * 233 + HLT, OVERRUN),
+    ("233 extrq with constants", "660f78c19267" * 233 + HLT, OVERRUN),
+    ("300 fxch across the end of a page", "90" * 3796 + FXCH * 300 + HLT, OVERRUN),
+    (
+        "across the end of the page, the second run first",
+        "e9fb0f0000" + "90" * 3791 + FXCH * 300 + "e9a1ecffff",
+        OVERRUN,
+    ),
+    ("100 fxch across the end of a page", "90" * 3996 + FXCH * 100 + HLT, "protection fault"),
     ("100 fxch are no problem", FXCH * 100 + HLT, "protection fault"),
     ("300 fxch with a branch between", (FXCH * 100 + "eb00") * 3 + HLT, "protection fault"),
     ("a killer written by the guest itself", "bf00100100b92c01000066b8d9c9fcf366ab" + "e9e90f0000", OVERRUN),
@@ -79,6 +88,33 @@ def test_fatal_runs_are_refused(isa: str, engine: str, request: pytest.FixtureRe
         request.getfixturevalue("built_accelerator")
     found = outcomes([(isa, code) for _, code, _ in CASES], engine)
     for (name, _, expected), got in zip(CASES, found, strict=True):
+        assert expected in got, (name, got)
+
+
+LOCKED = [
+    ("lock bts rcx, rcx", "f0480fabc9", "illegal instruction"),
+    ("lock bt ecx, 1 behind other prefixes", "66f30fbae101" + "66f0f30fbae101", "illegal instruction"),
+    ("lock bts [rsp], ecx works", "f00fab0c24" + HLT, "protection fault"),
+    ("or eax, esi; bts rax, rdx: the same bytes", "09f0480fabd0" + HLT, "protection fault"),
+    ("into the middle of the same bytes", "eb0109f0480fabd0" + HLT, "illegal instruction"),
+    ("across the end of a page", "90" * 4094 + "f00fabc9", "illegal instruction"),
+    ("across it, where no instruction begins", "90" * 4093 + "09f00fabc9" + HLT, "protection fault"),
+    ("lock xadd across it is not one", "90" * 4094 + "f00fc10c24" + HLT, "protection fault"),
+    (
+        "written by the guest itself",
+        "c70510000000f00fabc9" + "eb0a" + "90" * 10 + "90909090" + HLT,
+        "illegal instruction",
+    ),
+    ("more of them than are guarded", "f00fabc9" * 70, "too many locked bit tests"),
+]
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_locked_bit_tests_are_illegal_where_they_are_reached(engine: str, request: pytest.FixtureRequest) -> None:
+    if engine == "native":
+        request.getfixturevalue("built_accelerator")
+    found = outcomes([("x86_64", code) for _, code, _ in LOCKED], engine)
+    for (name, _, expected), got in zip(LOCKED, found, strict=True):
         assert expected in got, (name, got)
 
 
@@ -134,6 +170,13 @@ def test_both_decoders_agree(built_accelerator: Accelerator) -> None:
             lead = chance.choice((b"", b"\x0f", b"\x66", b"\x0f\x3a", b"\xc5", b"\xc4", b"\x48"))
             code = lead + chance.randbytes(16 - len(lead))
             assert x86.decode(code, 0, 16, bits == 64).length == native.x86_length(code, 16, bits), (bits, code.hex())
+            locked = (
+                chance.choice((b"\xf0", b"\xf0\x48", b"\xf0\x66\xf0"))
+                + b"\x0f"
+                + chance.choice((b"\xa3", b"\xbb", b"\xba"))
+            )
+            code = locked[: chance.randrange(6)] + code
+            assert x86.locked_bit(code, 0, bits == 64) == bool(native.x86_locked_bit(code, len(code), bits)), code.hex()
         for fraction in range(0, 100, 5):
             page = bytes(
                 chance.choice(b"\xd8\xd9\xc9\xde\xc1") if chance.randrange(100) < fraction else chance.randrange(256)

@@ -46,6 +46,7 @@ enum { KILLER_OVERRUN = 0x1001, KILLER_AVX = 0x1002, INTERRUPTED = 0x1003, KILLE
 enum { MOST_EXITS = 1024, MOST_EXITS_OF_PAGE = 64, EDGE = 15 };
 /* What an engine has found in a frame (x86): it was looked at, holds a locked bit test, has a lock prefix at an end. */
 enum { LOOKED = 1, LOCKED_BIT = 2, LOCKED_EDGE = 4 };
+enum { UNDEFINED_OPCODE = 6 }; /* x86's exception */
 enum { SELF_MODIFICATION = 4096 }; /* code bytes that it is charged for: translating anew takes that long */
 
 /* Unicorn's constants that are used here (unicorn.h, 2.1.4). */
@@ -697,6 +698,14 @@ static int step_over(struct engine *e, uint64_t pc)
     return error;
 }
 
+/* An empty block at the beginning of a page makes the translator look for the page before it. */
+static bool stopped_at_exit(struct engine *e, uint64_t pc, int error)
+{
+    if (e->reason == STOP_FAULT)
+        return e->access << 1 == EXECUTE && e->address == ((pc - 1) & e->word_mask & ~(uint64_t)(PAGE - 1)) && !(pc & (PAGE - 1));
+    return e->reason == STOP_NONE && !error;
+}
+
 /* x86: one instruction at an exit that is none of those it guards against. */
 static int pass_exit(struct engine *e, uint64_t pc)
 {
@@ -983,10 +992,11 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
             set_exits(e, e->exits_count);
             continue;
         }
-        if (e->exits_count && e->reason == STOP_NONE && !error && (!count || pc == begun) && is_exit(e, pc)) {
+        if (e->exits_count && (!count || pc == begun) && is_exit(e, pc) && stopped_at_exit(e, pc, error)) {
+            e->reason = STOP_NONE;
             if (at_locked_bit(e, pc)) {
                 e->reason = STOP_TRAP;
-                e->vector = 0xffff;
+                e->vector = UNDEFINED_OPCODE;
                 break;
             }
             error = pass_exit(e, pc);

@@ -42,7 +42,7 @@ static struct x86_instruction x86_decode(const uint8_t *code, size_t available, 
 {
     struct x86_instruction in = {0};
     size_t at = 0;
-    bool operand16 = false, address_small = false, wide = false;
+    bool operand16 = false, address_small = false, wide = false, repne = false;
     const char *shape = "m";
 #define NEED(n)                        \
     do {                               \
@@ -58,9 +58,10 @@ static struct x86_instruction x86_decode(const uint8_t *code, size_t available, 
                 in.prefix = byte;
         } else if (byte == 0x67)
             address_small = true;
-        else if (byte == 0xf2 || byte == 0xf3)
+        else if (byte == 0xf2 || byte == 0xf3) {
             in.prefix = byte;
-        else if (long_mode && (byte & 0xf0) == 0x40)
+            repne |= byte == 0xf2;
+        } else if (long_mode && (byte & 0xf0) == 0x40)
             wide = byte & 8; /* the translator takes a REX anywhere among the prefixes */
         else if (byte != 0xf0 && byte != 0x2e && byte != 0x36 && byte != 0x3e && byte != 0x26 && byte != 0x64 && byte != 0x65)
             break;
@@ -104,6 +105,8 @@ static struct x86_instruction x86_decode(const uint8_t *code, size_t available, 
         else if ((in.opcode & 0xfc) == 0x70 || in.opcode == 0xa4 || in.opcode == 0xac || in.opcode == 0xba || in.opcode == 0xc2 ||
                  (in.opcode >= 0xc4 && in.opcode <= 0xc6) || in.opcode == 0x0f)
             shape = "mb";
+        if (in.opcode == 0x78 && in.map == 1 && (operand16 || repne)) /* extrq, insertq */
+            shape = "mw";
         if (in.map == 1 && (in.opcode == 0xa3 || in.opcode == 0xa5 || in.opcode == 0xab || in.opcode == 0xad))
             shape = "m";
     } else {
@@ -169,7 +172,7 @@ static unsigned x86_temporaries(const struct x86_instruction *in)
         if ((in->opcode & 0xf8) == 0xd8 && in->kind != X86_VEX)
             return registers ? 2 : 1;
         return in->opcode == 0x8e || in->opcode == 0xce || in->opcode == 0xd4 || in->opcode == 0xd5;
-    case 1: return in->opcode == 0x20 || in->opcode == 0x70 || in->opcode == 0xc6;
+    case 1: return in->opcode == 0x78 ? 2 : in->opcode == 0x20 || in->opcode == 0x70 || in->opcode == 0xc6;
     case 2: return in->opcode == 0xf0 || in->opcode == 0xf1;
     default: return 1;
     }
@@ -177,31 +180,59 @@ static unsigned x86_temporaries(const struct x86_instruction *in)
 
 enum { X86_PAGE = 4096, X86_MOST_TEMPORARIES = 420 };
 
-/* True when some straight line of code in the page, begun anywhere, would overrun the translator's table. */
+/* True when some straight line of code in the page, begun anywhere, would overrun the translator's table. A block may go
+   on into the next page, which is looked at alone: a line that crosses an end of the page may use up half of it. */
 static bool x86_overruns(const uint8_t *page, bool long_mode)
 {
     static const uint8_t suspect[256] = {[0x8e] = 1, [0xce] = 1, [0xd4] = 1, [0xd5] = 1, [0xd8] = 2, [0xd9] = 2, [0xda] = 2,
                                          [0xdb] = 2, [0xdc] = 2, [0xdd] = 2, [0xde] = 2, [0xdf] = 2, [0xc4] = 1, [0xc5] = 1};
     unsigned bound = 0;
     uint16_t cost[X86_PAGE + 16];
+    bool leaves[X86_PAGE + 16]; /* the line goes on in the next page */
     for (unsigned i = 0; i < X86_PAGE; i++)
         bound += suspect[page[i]];
     for (unsigned i = 0; i + 1 < X86_PAGE; i++)
         if (page[i] == 0x0f)
-            bound += page[i + 1] == 0x20 || page[i + 1] == 0x70 || page[i + 1] == 0xc6 || page[i + 1] == 0x38 || page[i + 1] == 0x3a;
-    if (bound < X86_MOST_TEMPORARIES)
+            bound += page[i + 1] == 0x78 ? 2 : page[i + 1] == 0x20 || page[i + 1] == 0x70 || page[i + 1] == 0xc6 || page[i + 1] == 0x38 || page[i + 1] == 0x3a;
+    if (bound < X86_MOST_TEMPORARIES / 2)
         return false; /* nearly every page */
-    for (unsigned i = X86_PAGE; i < X86_PAGE + 16; i++)
+    for (unsigned i = X86_PAGE; i < X86_PAGE + 16; i++) {
         cost[i] = 0;
+        leaves[i] = true;
+    }
     for (unsigned i = X86_PAGE; i-- > 0;) {
         struct x86_instruction in = x86_decode(page + i, X86_PAGE - i, long_mode);
         unsigned own = in.length ? x86_temporaries(&in) : 2;
-        unsigned sum = own + (!in.length || in.kind == X86_ENDS_BLOCK ? 0 : cost[i + in.length]);
-        if (sum > X86_MOST_TEMPORARIES)
+        bool ends = in.length && in.kind == X86_ENDS_BLOCK;
+        unsigned sum = own + (!in.length || ends ? 0 : cost[i + in.length]);
+        leaves[i] = !ends && (!in.length || leaves[i + in.length]);
+        if (sum > (leaves[i] || i < 15 ? X86_MOST_TEMPORARIES / 2 : X86_MOST_TEMPORARIES))
             return true;
         cost[i] = (uint16_t)sum;
     }
     return false;
+}
+
+static bool x86_prefix(uint8_t byte, bool long_mode)
+{
+    return byte == 0x66 || byte == 0x67 || byte == 0xf0 || byte == 0xf2 || byte == 0xf3 || byte == 0x2e || byte == 0x36 ||
+           byte == 0x3e || byte == 0x26 || byte == 0x64 || byte == 0x65 || (long_mode && (byte & 0xf0) == 0x40);
+}
+
+/* A locked bit test of a register (lock bt, bts, btr, btc), from its lock prefix on: an illegal instruction on a CPU, a
+   use of an undefined temporary and so an abort() in the translator. The bytes occur in real programs, as the end of one
+   instruction and the next, so that a page with them cannot be refused. Found by random code. */
+static bool x86_locked_bit(const uint8_t *code, size_t available, bool long_mode)
+{
+    size_t at = 1;
+    if (!available || code[0] != 0xf0)
+        return false;
+    while (at < available && at < 13 && x86_prefix(code[at], long_mode))
+        at++;
+    if (at + 3 > available || code[at] != 0x0f || code[at + 2] < 0xc0)
+        return false;
+    uint8_t opcode = code[at + 1];
+    return opcode == 0xa3 || opcode == 0xab || opcode == 0xb3 || opcode == 0xbb || opcode == 0xba;
 }
 
 #endif

@@ -135,7 +135,7 @@ def template(isa: Isa, privileged: bool) -> Template:
 class Context:
     """A new context has its general registers at zero. `release` it when the task is gone."""
 
-    __slots__ = ("_buffer", "_constants", "_mask", "_reference", "isa", "pointer", "privileged", "twin", "words")
+    __slots__ = ("_buffer", "_constants", "_mask", "_numbers", "_reference", "isa", "pointer", "privileged", "twin", "words")
 
     def __init__(self, isa: Isa, privileged: bool = False) -> None:
         self.isa = isa
@@ -148,6 +148,7 @@ class Context:
         self._buffer = c_uint64()
         self._reference = ctypes.byref(self._buffer)
         self._constants: ctypes.Array[layout.ConstantWords] | None = None
+        self._numbers: tuple[int, ...] = ()
         self._mask = isa.word_mask
 
     def park(self) -> int:
@@ -267,6 +268,7 @@ class Context:
         for number, value in values.items():
             array[number].valid, array[number].value = 1, value & self._mask
         self._constants = array
+        self._numbers = tuple(values)
         self.words.constants = ctypes.cast(array, POINTER(layout.ConstantWords))
         self.words.constants_count = size
 
@@ -274,7 +276,7 @@ class Context:
         """How often each of them was answered since the last call."""
         counts = {}
         if self._constants is not None:
-            for number in range(self.words.constants_count):
+            for number in self._numbers:
                 if self._constants[number].count:
                     counts[number] = int(self._constants[number].count)
                     self._constants[number].count = 0

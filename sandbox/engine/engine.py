@@ -12,7 +12,7 @@ import mmap
 import struct
 import threading
 from collections.abc import Callable
-from ctypes import c_uint32, c_uint64, c_void_p
+from ctypes import c_uint8, c_uint32, c_uint64, c_void_p
 from typing import Protocol
 
 import unicorn
@@ -34,6 +34,7 @@ KILLERS = {
     layout.KILLER_OVERRUN: "the code page at {:#x} holds a run of instructions that overruns Unicorn's translator",
     layout.KILLER_AVX: "the AVX instruction at {:#x} would be computed wrongly by Unicorn: the program needs a build "
     "without AVX, or one that asks CPUID first",
+    layout.KILLER_LOCKED: "the code page at {:#x} holds too many locked bit tests of registers, which abort Unicorn",
     layout.INTERRUPTED: "interrupted from outside",
 }
 
@@ -139,6 +140,8 @@ class Engine:
             )
         )
         self._seen = mmap.mmap(-1, pool.frames * 4)
+        self._guards = mmap.mmap(-1, max(1, pool.frames if isa.unicorn_arch == unicorn.UC_ARCH_X86 else 0))
+        self._exits = (c_uint64 * layout.MOST_EXITS)()
         self.words = self._fill_words()
         self._report_bytes = memoryview(self.words).cast("B")
         self._report = self._report_bytes.cast("Q")
@@ -165,6 +168,8 @@ class Engine:
         words.call = ctypes.pointer(self._functions)
         words.pool = ctypes.cast(self.pool.pointer, ctypes.POINTER(layout.PoolWords))
         words.seen = ctypes.cast(ctypes.addressof(ctypes.c_char.from_buffer(self._seen)), ctypes.POINTER(c_uint32))
+        words.guards = ctypes.cast(ctypes.addressof(ctypes.c_char.from_buffer(self._guards)), ctypes.POINTER(c_uint8))
+        words.exits = ctypes.cast(self._exits, ctypes.POINTER(c_uint64))
         words.exact, words.preemptible, words.privileged = self.exact, self.preemptible, self.privileged
         words.thumb = isa.name == "arm"
         words.sysret = isa.name == "x86_64" and not self.privileged

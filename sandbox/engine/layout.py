@@ -21,11 +21,13 @@ IDLE, WRITABLE, EXECUTABLE, MIXED = range(4)
 FLIPS_UNTIL_MIXED = 4
 
 # Reasons of a stop, as the accelerator reports them.
-STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR, STOP_FLIP = range(
-    9
-)
-KILLER_OVERRUN, KILLER_AVX, INTERRUPTED = 0x1001, 0x1002, 0x1003  # errors that are ours
+STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BREAKPOINT, STOP_ERROR = range(8)
+STOP_FLIP, STOP_GUARD = 8, 9  # only within a run
+KILLER_OVERRUN, KILLER_AVX, INTERRUPTED, KILLER_LOCKED = 0x1001, 0x1002, 0x1003, 0x1004  # errors that are ours
+MOST_EXITS, MOST_EXITS_OF_PAGE, EDGE = 1024, 64, 15  # addresses, addresses, bytes
+SELF_MODIFICATION = 4096  # code bytes that it is charged for on x86
 CHUNK = 1 << 16  # code bytes between looks at the clock, when the budget is time
+UNDEFINED_OPCODE = 6  # x86's exception
 ILLEGAL_VECTOR = 0xFFFF  # Unicorn said "invalid instruction" instead of raising an interrupt
 NO_RESUME = (1 << 64) - 1
 
@@ -161,6 +163,9 @@ class EngineWords(Structure):
         ("killer_frame", c_uint64),
         ("counting", c_uint64),
         ("step_frame", c_uint64),
+        ("guards", POINTER(c_uint8)),
+        ("exits", POINTER(c_uint64)),
+        ("exits_count", c_uint64),
     ]
 
 

@@ -46,6 +46,7 @@ class Accelerator:
         self.clear_entries = declare(fast, "clear_entries", None, c_void_p, c_uint64, c_uint64, c_uint64)
         self.x86_overruns = declare(fast, "x86_overruns", c_int, c_char_p, c_int)
         self.x86_length = declare(fast, "x86_length", c_int, c_char_p, c_size_t, c_int)
+        self.x86_locked_bit = declare(fast, "x86_locked_bit", c_int, c_char_p, c_size_t, c_int)
         self.protect_entries = declare(fast, "protect_entries", None, c_void_p, c_uint64, c_uint64, c_uint64, c_uint64)
         self.release_leaf = declare(fast, "release_leaf", None, c_void_p, c_uint64)
         self.copy_leaf = declare(fast, "copy_leaf", c_int64, c_void_p, c_uint64, c_uint64)

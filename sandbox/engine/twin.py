@@ -309,6 +309,12 @@ class TwinCore:
             code += self._pool.read(value >> 12, address & (PAGE_SIZE - 1), 1)
         return x86.is_locked_bit(bytes(code), self._words.scan == 64)
 
+    def _stopped_at_exit(self, pc: int, error: int) -> bool:
+        if self._reason == layout.STOP_FAULT:
+            before = pc - 1 & self._mask & ~(PAGE_SIZE - 1)
+            return self._fault[1] << 1 == layout.EXECUTE and self._fault[0] == before and not pc & (PAGE_SIZE - 1)
+        return self._reason == layout.STOP_NONE and not error and not self._budget.stopped
+
     def _pass_exit(self, pc: int) -> int:
         self._set_exits(set())
         error = self._start(pc, 1)
@@ -514,10 +520,10 @@ class TwinCore:
                 self._flush()
                 self._set_exits(self._exits)
                 continue
-            stays = not count or pc == begun
-            if pc in self._exits and self._reason == layout.STOP_NONE and not error and not counter.stopped and stays:
+            if pc in self._exits and (not count or pc == begun) and self._stopped_at_exit(pc, error):
+                self._reason = layout.STOP_NONE
                 if self._at_locked_bit(pc):
-                    self._reason, self._vector = layout.STOP_TRAP, layout.ILLEGAL_VECTOR
+                    self._reason, self._vector = layout.STOP_TRAP, layout.UNDEFINED_OPCODE
                     break
                 error = self._pass_exit(pc)
                 pc = self._read(self._words.pc_register) & self._mask

@@ -52,7 +52,7 @@ class Instruction:
                 return 2 if self.modrm >= 0xC0 else 1
             return int(self.opcode in (0x8E, 0xCE, 0xD4, 0xD5))
         if self.map == 1:
-            return int(self.opcode in (0x20, 0x70, 0xC6))
+            return 2 if self.opcode == 0x78 else int(self.opcode in (0x20, 0x70, 0xC6))
         if self.map == 2:
             return int(self.opcode in (0xF0, 0xF1))
         return 1
@@ -69,7 +69,7 @@ def decode(code: bytes, at: int, end: int, long_mode: bool) -> Instruction:
 
 
 def _decode(found: Instruction, code: bytes, start: int, limit: int, long_mode: bool) -> Instruction:
-    at, operand16, address_small, wide = start, False, False, False
+    at, operand16, address_small, wide, repne = start, False, False, False, False
 
     def byte(position: int) -> int:
         if position >= limit:
@@ -82,6 +82,7 @@ def _decode(found: Instruction, code: bytes, start: int, limit: int, long_mode: 
             wide = bool(value & 8)
         elif value in _PREFIXES:
             operand16 |= value == 0x66
+            repne |= value == 0xF2
             address_small |= value == 0x67
         else:
             break
@@ -113,6 +114,8 @@ def _decode(found: Instruction, code: bytes, start: int, limit: int, long_mode: 
             shape = "j" if opcode in (0x34, 0x35) else ""
         elif opcode in (0x05, 0x07, 0x0B):
             shape = "j"
+        elif opcode == 0x78 and (operand16 or repne):  # extrq, insertq
+            shape = "mw"
         else:
             shape = "mb" if opcode in _TWO_BYTE_IMMEDIATE else "m"
     elif long_mode and opcode in (0x9A, 0xEA):
@@ -179,20 +182,65 @@ _SUSPECTS = bytes(
 def overruns(page: bytes, long_mode: bool) -> bool:
     """True when some straight line of code in the page, begun anywhere, would overrun the translator's table."""
     bound = sum(page.translate(_SUSPECTS))
-    bound += sum(page.count(b"\x0f" + bytes([second])) for second in (0x20, 0x70, 0xC6, 0x38, 0x3A))
-    if bound < MOST_TEMPORARIES:
+    bound += sum(page.count(b"\x0f" + bytes([second])) for second in (0x20, 0x70, 0xC6, 0x38, 0x3A, 0x78, 0x78))
+    if bound < MOST_TEMPORARIES // 2:
         return False
     size = len(page)
     cost = [0] * (size + 16)
+    leaves = [True] * (size + 16)
     for at in range(size - 1, -1, -1):
         found = decode(page, at, size, long_mode)
         if not found.length:
             total = 2
         else:
             total = found.temporaries + (0 if found.ends_block else cost[at + found.length])
-        if total > MOST_TEMPORARIES:
+        leaves[at] = not found.length or (not found.ends_block and leaves[at + found.length])
+        if total > (MOST_TEMPORARIES // 2 if leaves[at] or at < 15 else MOST_TEMPORARIES):
             return True
         cost[at] = total
+    return False
+
+
+_LOCKED_BITS = frozenset((0xA3, 0xAB, 0xB3, 0xBB, 0xBA))
+
+
+def _is_prefix(byte: int, long_mode: bool) -> bool:
+    return byte in _PREFIXES or (long_mode and byte & 0xF0 == 0x40)
+
+
+def locked_bit(code: bytes, at: int, long_mode: bool) -> bool:
+    """A locked bit test of a register begins with the lock prefix at `at`."""
+    start, size = at, len(code)
+    if at >= size or code[at] != 0xF0:
+        return False
+    at += 1
+    while at < size and at - start < 13 and _is_prefix(code[at], long_mode):
+        at += 1
+    return at + 3 <= size and code[at] == 0x0F and code[at + 1] in _LOCKED_BITS and code[at + 2] >= 0xC0
+
+
+def locked_starts(code: bytes, long_mode: bool) -> list[int]:
+    """Where instructions can begin, with whatever prefixes, that are locked bit tests of registers."""
+    starts = []
+    at = code.find(0xF0)
+    while at >= 0:
+        if locked_bit(code, at, long_mode):
+            first = at
+            starts.append(first)
+            while first > 0 and at - first + 1 < 13 and _is_prefix(code[first - 1], long_mode):
+                first -= 1
+                starts.append(first)
+        at = code.find(0xF0, at + 1)
+    return starts
+
+
+def is_locked_bit(code: bytes, long_mode: bool) -> bool:
+    """The instruction at the beginning of `code` is one."""
+    for at, byte in enumerate(code):
+        if not _is_prefix(byte, long_mode):
+            return False
+        if locked_bit(code, at, long_mode):
+            return True
     return False
 
 
