@@ -34,10 +34,13 @@ DEPTH = 12
 DATA = bytes(range(33, 127)) * 100
 
 
-def steps(seed: int, count: int) -> list[Step]:
+def steps(seed: int, count: int, ordinary: bool = False) -> list[Step]:
+    """`ordinary`: nothing whose answer to a user other than root depends on the host's settings
+    (fs.protected_hardlinks)."""
     rng = random.Random(seed)
     makers = [maker for maker, weight in MAKERS for _ in range(weight)]
-    return [rng.choice(makers)(rng) for _ in range(count)]
+    made = [rng.choice(makers)(rng) for _ in range(count)]
+    return [step for step in made if not (ordinary and step[0] == "linkat")]
 
 
 def at(rng: random.Random) -> int:
@@ -77,7 +80,10 @@ def _pwrite(rng: random.Random) -> Step:
 
 
 def _vectors(rng: random.Random) -> Step:
-    return rng.choice(("readv", "writev")), (rng.choice(FDS), tuple(rng.choice(SIZES) for _ in range(rng.randint(0, 4))))
+    return rng.choice(("readv", "writev")), (
+        rng.choice(FDS),
+        tuple(rng.choice(SIZES) for _ in range(rng.randint(0, 4))),
+    )
 
 
 def _lseek(rng: random.Random) -> Step:
@@ -104,7 +110,8 @@ def _fcntl(rng: random.Random) -> Step:
     command, argument = rng.choice(
         (
             (f.F_GETFD, 0), (f.F_SETFD, 1), (f.F_SETFD, 0), (f.F_GETFL, 0), (f.F_SETFL, f.O_NONBLOCK),
-            (f.F_SETFL, f.O_NONBLOCK | f.O_APPEND), (f.F_DUPFD, 5), (f.F_DUPFD_CLOEXEC, 8), (f.F_GETPIPE_SZ, 0), (999, 0),
+            (f.F_SETFL, f.O_NONBLOCK | f.O_APPEND), (f.F_DUPFD, 5), (f.F_DUPFD_CLOEXEC, 8), (f.F_GETPIPE_SZ, 0),
+            (999, 0),
         )
     )  # fmt: skip
     return "fcntl", (rng.choice(FDS), command, argument)
@@ -128,7 +135,10 @@ def _extent(rng: random.Random) -> Step:
         (
             ("ftruncate", (rng.choice(FDS), rng.choice(sizes))),
             ("truncate", (path(rng), rng.choice(sizes))),
-            ("fallocate", (rng.choice(FDS), rng.choice((0, 1, 3, 2)), rng.choice((0, 100, 5000)), rng.choice((0, 10, 9000)))),
+            (
+                "fallocate",
+                (rng.choice(FDS), rng.choice((0, 1, 3, 2)), rng.choice((0, 100, 5000)), rng.choice((0, 10, 9000))),
+            ),
         )
     )
 
@@ -202,11 +212,28 @@ def _move(rng: random.Random) -> Step:
     )
 
 
+def _nameless(rng: random.Random) -> Step:
+    return rng.choice(
+        (
+            ("eventfd2", (rng.choice((0, 5)), f.O_NONBLOCK | rng.choice((0, 1)))),
+            ("memfd_create", (b"m", rng.choice((0, 1)))),
+            ("epoll_create1", (rng.choice((0, f.O_CLOEXEC)),)),
+        )
+    )
+
+
+def _watch(rng: random.Random) -> Step:
+    if rng.random() < 0.4:
+        return "collect", (rng.choice(FDS),)
+    events = rng.choice((f.POLLIN, f.POLLOUT, f.POLLIN | f.POLLOUT, f.POLLIN | f.EPOLLONESHOT, 0))
+    return "watch", (rng.choice(FDS), rng.choice((1, 1, 2, 3)), rng.choice(FDS), events)
+
+
 Maker = Callable[[random.Random], Step]
 MAKERS: tuple[tuple[Maker, int], ...] = (
     (_open, 16), (_read, 6), (_write, 9), (_pread, 2), (_pwrite, 3), (_vectors, 3), (_lseek, 5), (_close, 6),
     (_close_range, 1), (_dup, 3), (_fcntl, 4), (_ofd_lock, 3), (_flock, 2), (_extent, 4), (_make, 10), (_remove, 6),
-    (_rename, 6), (_attributes, 6), (_look, 10), (_go, 2), (_pipe, 2), (_move, 6),
+    (_rename, 6), (_attributes, 6), (_look, 10), (_go, 2), (_pipe, 2), (_move, 6), (_nameless, 2), (_watch, 4),
 )  # fmt: skip
 
 
@@ -327,6 +354,14 @@ class Player:
         asked = bytearray(b"".join(struct.pack("<ihh", fd, 5, -1) for fd in fds))
         return self.world.call("poll", asked, len(fds), 0), bytes(asked)
 
+    def _watch(self, epoll: int, operation: int, fd: int, events: int) -> object:
+        return self.world.call("epoll_ctl", epoll, operation, fd, struct.pack("<IQ", events, fd & 0xFF))
+
+    def _collect(self, epoll: int) -> object:
+        buffer = bytearray(12 * 16)
+        count = self.world.call("epoll_wait", epoll, buffer, 16, 0)
+        return count, sorted(struct.unpack_from("<IQ", buffer, 12 * at) for at in range(max(0, count)))
+
     def _move(self, name: str, *arguments: int | None) -> object:
         pointers = []
         passed: list[int | None] = []
@@ -348,4 +383,3 @@ class Player:
 
     def _copy_file_range(self, *arguments: int | None) -> object:
         return self._move("copy_file_range", *arguments)
-

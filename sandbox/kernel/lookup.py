@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import EBADF, EINVAL, ENOENT, ENOTDIR, Errno
-from sandbox.abi.flags import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_PATH
+from sandbox.abi.errno import EBADF, EINVAL, ENOENT, ENOTDIR, ESPIPE, Errno
+from sandbox.abi.flags import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_PATH, S_IFMT, S_IFREG, SEEK_CUR
+from sandbox.vfs.anonymous import AnonymousFile
 from sandbox.vfs.mount import Place, place_of
 from sandbox.vfs.namespace import Namespace
 
@@ -58,6 +59,14 @@ def opened(task: Task, fd: int) -> OpenFile:
     if file.flags & O_PATH:
         raise Errno(EBADF)
     return file
+
+
+def expect_positions(file: OpenFile) -> None:
+    """ESPIPE for what cannot be read at an offset: pipes, terminals, and files made of nothing."""
+    if file.node.mode & S_IFMT != S_IFREG:
+        if isinstance(file, AnonymousFile):
+            raise Errno(ESPIPE)
+        file.seek(0, SEEK_CUR)
 
 
 def install(task: Task, file: OpenFile, close_on_exec: bool = False) -> int:

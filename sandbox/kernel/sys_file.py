@@ -54,7 +54,9 @@ def truncate(task: Task, path: bytes, size: int) -> int:
     if size < 0:
         raise Errno(EINVAL)
     check_size(task, size)
-    namespace(task).truncate(start_of(task, AT_FDCWD, path), path, size)
+    tree, start = namespace(task), start_of(task, AT_FDCWD, path)
+    tree.truncate(start, path, size)
+    drop_privileges(task, tree.find(start, path).node)
     return 0
 
 
@@ -65,7 +67,7 @@ def ftruncate(task: Task, fd: int, size: int) -> int:
     if not file.writable or file.node.mode & S_IFMT != S_IFREG:
         raise Errno(EINVAL)
     check_size(task, size)
-    drop_privileges(task, file)
+    drop_privileges(task, file.node)
     file.truncate(size)
     return 0
 

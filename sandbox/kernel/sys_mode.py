@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import EFAULT, EINVAL, Errno
+from sandbox.abi.errno import EFAULT, EINVAL, EOPNOTSUPP, Errno
 from sandbox.abi.flags import (
     AT_EACCESS,
     AT_EMPTY_PATH,
@@ -23,6 +23,7 @@ from sandbox.abi.flags import (
 from sandbox.abi.structs import NANOSECONDS, PAIR
 from sandbox.kernel.lookup import find, find_with, namespace, opened
 from sandbox.kernel.row import FULL, Row
+from sandbox.vfs.anonymous import AnonymousFile
 from sandbox.vfs.mount import place_of
 from sandbox.vfs.namespace import Namespace
 
@@ -41,7 +42,10 @@ def chmod(task: Task, path: bytes, mode: int) -> int:
 
 
 def fchmod(task: Task, fd: int, mode: int) -> int:
-    namespace(task).chmod(place_of(opened(task, fd)), mode & 0o7777)
+    file = opened(task, fd)
+    if isinstance(file, AnonymousFile):
+        raise Errno(EOPNOTSUPP)  # whoever asks
+    namespace(task).chmod(place_of(file), mode & 0o7777)
     return 0
 
 

@@ -48,7 +48,7 @@ from sandbox.abi.flags import (
 from sandbox.kernel import job_control
 from sandbox.kernel.lookup import install, namespace, start_of
 from sandbox.kernel.row import FULL, PARTIAL, Row
-from sandbox.kernel.transfer import SMALL_FILE_MAX
+from sandbox.kernel.transfer import SMALL_FILE_MAX, drop_privileges
 from sandbox.vfs.mount import Place
 from sandbox.vfs.namespace import Namespace
 from sandbox.vfs.terminal import TerminalFile
@@ -103,6 +103,8 @@ def _open(task: Task, tree: Namespace, start: Place, path: bytes, flags: int, mo
     if not flags & (O_LARGEFILE | O_PATH) and file.node.is_regular and file.node.size > SMALL_FILE_MAX:
         file.release()
         raise Errno(EOVERFLOW)
+    if flags & O_TRUNC and not flags & O_CREAT:
+        drop_privileges(task, file.node)
     if isinstance(file, TerminalFile) and not flags & O_NOCTTY:
         job_control.acquire_on_open(task, file.terminal)
     return install(task, file, bool(flags & O_CLOEXEC))

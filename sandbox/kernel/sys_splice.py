@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import EAGAIN, EBADF, EINVAL, EISDIR, EOVERFLOW, EPIPE, ESPIPE, Errno
+from sandbox.abi.errno import EAGAIN, EBADF, EINVAL, EISDIR, EOVERFLOW, EPIPE, ESPIPE, EXDEV, Errno
 from sandbox.abi.flags import (
     O_APPEND,
     O_NONBLOCK,
@@ -19,7 +19,7 @@ from sandbox.abi.flags import (
     S_IFREG,
     SEEK_CUR,
 )
-from sandbox.kernel.lookup import opened
+from sandbox.kernel.lookup import expect_positions, opened
 from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.transfer import (
     MAX_COUNT,
@@ -32,6 +32,7 @@ from sandbox.kernel.transfer import (
     vector,
     wait_for,
 )
+from sandbox.vfs.anonymous import AnonymousFile
 from sandbox.vfs.pipe import PipeEnd
 from sandbox.wait import Block
 
@@ -75,19 +76,22 @@ def _sendfile(task: Task, target_fd: int, source_fd: int, address: int, count: i
     if not source.readable:
         raise Errno(EBADF)
     if at is not None:
-        source.seek(0, SEEK_CUR)  # ESPIPE
+        expect_positions(source)
         if at < 0:
             raise Errno(EINVAL)
     target = opened(task, target_fd)
     if not target.writable:
         raise Errno(EBADF)
-    if not isinstance(target, PipeEnd):
-        if target.flags & O_APPEND:
-            raise Errno(EINVAL)
-        _check_place(source, 0)
+    if isinstance(target, PipeEnd):
+        if not count:
+            _expect_readers(task, target)
+    elif target.flags & O_APPEND or not _can_seek(source):
+        raise Errno(EINVAL)
     if not count:
         return 0
     if source.node.mode & S_IFMT not in (S_IFREG, S_IFBLK, S_IFCHR):
+        if isinstance(target, PipeEnd):
+            _expect_readers(task, target)
         raise Errno(EINVAL)
     if width == 4 and (at if at is not None else source.position) > 0x7FFFFFFF:
         raise Errno(EOVERFLOW)
@@ -129,12 +133,24 @@ def _stream(
 
 
 def _expect_pipe_room(task: Task, target: PipeEnd) -> None:
+    _expect_readers(task, target)
+    if target.pipe.room <= 0:
+        raise Errno(EAGAIN)
+
+
+def _expect_readers(task: Task, target: PipeEnd) -> None:
     """A pipe is looked at before the source: nobody there is an error even at the end of the file."""
     if not target.pipe.present(reading=True):
         broken_pipe(task)
         raise Errno(EPIPE)
-    if target.pipe.room <= 0:
-        raise Errno(EAGAIN)
+
+
+def _can_seek(file: OpenFile) -> bool:
+    try:
+        file.seek(0, SEEK_CUR)
+    except Errno:
+        return False
+    return True
 
 
 def _move(
@@ -143,7 +159,7 @@ def _move(
     """One piece. What the target does not take goes back into the source."""
     if target.node.mode & S_IFMT == S_IFREG:
         count = room(task, target, count, target_at)
-        drop_privileges(task, target)
+        drop_privileges(task, target.node)
     before = source.position
     data = source.read(count, source_at)
     if not data:
@@ -208,6 +224,8 @@ def _check_copy(source: OpenFile, target: OpenFile) -> None:
         raise Errno(EINVAL)
     if not source.readable or not target.writable or target.flags & O_APPEND:
         raise Errno(EBADF)
+    if source.node.filesystem is not target.node.filesystem:
+        raise Errno(EXDEV)
 
 
 # -- pipes -------------------------------------------------------------------------------------------------
@@ -236,6 +254,8 @@ def splice(
     if isinstance(source, PipeEnd):
         if (isinstance(target, PipeEnd) and source.pipe is target.pipe) or target.flags & O_APPEND:
             raise Errno(EINVAL)
+        if isinstance(target, AnonymousFile):
+            raise Errno(EINVAL)
         moved = _from_pipe(task, source, target, count, target_at, now)
     else:
         assert isinstance(target, PipeEnd)
@@ -251,7 +271,7 @@ def _check_place(file: OpenFile, offset: int | None) -> None:
     if offset is None:
         return
     try:
-        file.seek(0, SEEK_CUR)
+        expect_positions(file)
     except Errno:
         raise Errno(EINVAL) from None
     if offset < 0:
@@ -274,7 +294,7 @@ def _from_pipe(
         return 0
     if target.node.mode & S_IFMT == S_IFREG:
         data = data[: room(task, target, len(data), target_at)]
-        drop_privileges(task, target)
+        drop_privileges(task, target.node)
     written = _deliver(task, target, data, target_at, nonblocking)
     source.pipe.read(written)
     return written

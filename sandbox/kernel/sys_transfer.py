@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EBADF, EINVAL, EOPNOTSUPP, Errno
-from sandbox.abi.flags import O_APPEND, S_IFMT, S_IFREG, SEEK_CUR
-from sandbox.kernel.lookup import opened
+from sandbox.abi.flags import O_APPEND
+from sandbox.kernel.lookup import expect_positions, opened
 from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.transfer import Segments, receive, segment, send, vector
+from sandbox.vfs.epoll import EpollFile
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -45,8 +46,7 @@ def _positioned(task: Task, fd: int, offset: int) -> OpenFile:
     if offset < 0:
         raise Errno(EINVAL)
     file = opened(task, fd)
-    if file.node.mode & S_IFMT != S_IFREG:
-        file.seek(0, SEEK_CUR)  # ESPIPE where there are no positions
+    expect_positions(file)
     return file
 
 
@@ -56,6 +56,12 @@ def _receive(task: Task, file: OpenFile, segments: Segments, offset: int | None,
         return receive(task, file, segments, offset, nonblocking)
     if not file.readable:
         raise Errno(EBADF)
+    return _nothing(file)
+
+
+def _nothing(file: OpenFile) -> int:
+    if isinstance(file, EpollFile):
+        raise Errno(EINVAL)  # it has neither read nor write
     return 0
 
 
@@ -64,7 +70,7 @@ def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, no
         return send(task, file, segments, offset, nonblocking)
     if not file.writable:
         raise Errno(EBADF)
-    return 0
+    return _nothing(file)
 
 
 def readv(task: Task, fd: int, address: int, count: int) -> int:

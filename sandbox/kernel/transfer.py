@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sandbox.kernel.task import Task
     from sandbox.memory import AddressSpace
     from sandbox.vfs.file import OpenFile
+    from sandbox.vfs.node import Node
 
 MAX_COUNT = 0x7FFFF000  # INT_MAX rounded down to a page: what one call moves at most
 PIECE = 1 << 18
@@ -182,12 +183,13 @@ def send(task: Task, file: OpenFile, segments: Segments, offset: int | None = No
     """write(2) and relatives. `offset` None: at the file's position."""
     total = sum(length for _, length in segments)
     if not total:
-        file.write(b"", offset)
+        if not (file.node.is_regular and file.writable):  # there it would move the position of O_APPEND
+            file.write(b"", offset)
         return 0
     if file.node.mode & S_IFMT == S_IFREG:
         if file.writable:
             total = room(task, file, total, offset)
-            drop_privileges(task, file)
+            drop_privileges(task, file.node)
     elif isinstance(file, TerminalFile):
         may_write(task, file.terminal)
     done: int = task.restart.get("done", 0)
@@ -271,15 +273,15 @@ def room(task: Task, file: OpenFile, count: int, offset: int | None) -> int:
     return min(count, largest - offset)
 
 
-def drop_privileges(task: Task, file: OpenFile) -> None:
+def drop_privileges(task: Task, node: Node) -> None:
     """Whoever changes a file takes its set-id bits away, the superuser excepted (`file_remove_privs`)."""
-    mode = file.node.mode
+    mode = node.mode
     if mode & (S_ISUID | S_ISGID) and not task.credentials.capable(CAP_FSETID):
         kept = mode & ~S_ISUID
-        if mode & S_IXGRP or not task.credentials.in_group(file.node.gid):
+        if mode & S_IXGRP or not task.credentials.in_group(node.gid):
             kept &= ~S_ISGID
         if kept != mode:
-            file.node.set_attributes(mode=kept & 0o7777)
+            node.set_attributes(mode=kept & 0o7777)
 
 
 def check_size(task: Task, size: int) -> None:

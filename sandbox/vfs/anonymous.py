@@ -7,7 +7,7 @@ timerfd.
 
 from __future__ import annotations
 
-from sandbox.abi.errno import EINVAL, ENXIO, Errno
+from sandbox.abi.errno import EINVAL, ENXIO, EOPNOTSUPP, Errno
 from sandbox.abi.flags import O_RDWR, SEEK_HOLE, SEEK_SET
 from sandbox.vfs.node import Filesystem, Node, OpenFile
 
@@ -36,6 +36,16 @@ class AnonymousNode(Node):
     def __init__(self, filesystem: AnonymousFs, ino: int, kind: bytes) -> None:
         super().__init__(filesystem, ino, 0o600)
         self.kind = kind
+
+    def set_attributes(
+        self,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        atime: int | None = None,
+        mtime: int | None = None,
+    ) -> None:
+        raise Errno(EOPNOTSUPP)
 
     def label(self) -> bytes:
         return b"anon_inode:" + self.kind

@@ -30,9 +30,9 @@ class EventFile(AnonymousFile):
         return taken.to_bytes(8, "little")
 
     def write(self, data: bytes, offset: int | None = None) -> int:
-        if len(data) < 8:
+        if len(data) != 8:
             raise Errno(EINVAL)
-        value = int.from_bytes(data[:8], "little")
+        value = int.from_bytes(data, "little")
         if value > HIGHEST:
             raise Errno(EINVAL)
         if self.value + value > HIGHEST:
