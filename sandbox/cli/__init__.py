@@ -40,28 +40,25 @@ COMMANDS = (
     Command("boards", "the bare-metal boards that come with the package", "catalogue", LOOK_UP),
     Command("syscalls", "which system calls are served, and how well", "catalogue", LOOK_UP),
     Command("doctor", "what is built, what the host offers, what is missing", "doctor", LOOK_UP),
-    *(
-        Command(name, summary)
-        for name, summary in (
-            ("up", "a fleet of VMs from a TOML file"),
-            ("ps", "the VMs of the running fleet"),
-            ("top", "the dashboard of the running fleet"),
-            ("inspect", "everything about one VM"),
-            ("logs", "what a VM printed"),
-            ("exec", "run a program in a running VM"),
-            ("pause", "pause a VM"),
-            ("resume", "resume a VM"),
-            ("stop", "stop a VM"),
-            ("kill", "kill a VM"),
-            ("rm", "remove a VM"),
-            ("set", "change a VM's limits"),
-            ("snapshot", "save a VM to a file"),
-            ("restore", "a VM from a file"),
-            ("fork", "copies of a running VM"),
-            ("image", "root filesystems by name"),
-            ("volume", "persistent volumes"),
-        )
-    ),
+    Command("up", "start a fleet of VMs from a TOML file", "fleet", FLEET),
+    Command("ps", "the VMs of the fleet that is up", "steer", FLEET),
+    Command("top", "its dashboard", "steer", FLEET),
+    Command("inspect", "everything about one VM", "steer", FLEET),
+    Command("logs", "what a VM printed", "steer", FLEET),
+    Command("start", "start a VM, or start it again", "steer", FLEET),
+    Command("pause", "let a VM stand still", "steer", FLEET),
+    Command("resume", "let it run again", "steer", FLEET),
+    Command("stop", "ask a VM to end, then kill it", "steer", FLEET),
+    Command("kill", "end a VM at once", "steer", FLEET),
+    Command("rm", "remove a VM that has ended", "steer", FLEET),
+    Command("set", "change a VM's limits", "steer", FLEET),
+    Command("down", "end the fleet", "fleet", FLEET),
+    Command("exec", "run a program in a running VM"),
+    Command("snapshot", "save a VM to a file"),
+    Command("restore", "a VM from a file"),
+    Command("fork", "copies of a running VM"),
+    Command("image", "root filesystems by name"),
+    Command("volume", "persistent volumes"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 
@@ -123,7 +120,8 @@ def _dispatch(words: list[str]) -> int:
         complain(f"`sandbox {name}` ({command.summary}) is not served yet")
         return FAILED
     module = import_module(f"sandbox.cli.{command.module}")
-    status: int = getattr(module, name)(words[1:])
+    function = getattr(module, f"{name}_", None) or getattr(module, name)  # `set_`: not to hide the builtin
+    status: int = function(words[1:])
     return status
 
 

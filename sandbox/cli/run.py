@@ -74,6 +74,9 @@ def parser() -> Parser:
     looking.add_argument("--stats", action="store_true", help="figures as JSON on stderr at the end")
     looking.add_argument("--trace", nargs="?", const="-", metavar="FILE",
                          help="system calls, strace-like, to stderr; --trace=FILE: to a file")  # fmt: skip
+    looking.add_argument(
+        "--dashboard", action="store_true", help="watch it in the dashboard; its output goes there"
+    )
     looking.add_argument("--deterministic", action="store_true", help="same input, same output, same trace")
     looking.add_argument("--seed", metavar="N", help="of a deterministic run; default: 0")
     made.later("-t", "--tty", value=False, instead="the guest's stdio is pipes so far")
@@ -92,12 +95,16 @@ def run(arguments: list[str]) -> int:
     from sandbox.cli.foreground import Ended, Foreground
     from sandbox.hypervisor import Hypervisor
 
+    if given.dashboard and (given.deterministic or given.trace):
+        made.error("--dashboard goes with neither --deterministic nor --trace: it has its own panel of system calls")
     trace = _open_trace(given.trace)
     pool = given.memory + _BESIDE
     with Hypervisor(memory=pool, deterministic=given.deterministic, seed=given.seed or 0) as hypervisor:
         vm = _create(hypervisor, given, words)
         if trace is not None:
             vm.trace(_tracer(trace))
+        if given.dashboard:
+            return _watch(hypervisor, vm)
         with Foreground(hypervisor, vm) as foreground:
             try:
                 vm.start()
@@ -115,6 +122,25 @@ def run(arguments: list[str]) -> int:
     return status
 
 
+def _watch(hypervisor: Hypervisor, vm: VM) -> int:
+    """In the dashboard; leaving it ends the VM."""
+    from sandbox.dashboard.app import run as run_dashboard
+    from sandbox.dashboard.collector import Collector
+
+    if not sys.stdout.isatty():
+        raise ConfigurationError("the dashboard needs a terminal")
+    vm.start()
+    collector = Collector(hypervisor)
+    try:
+        status = run_dashboard(collector)
+    finally:
+        collector.close()
+    if not vm.lifecycle.ended:
+        return status or 130
+    _explain(vm, vm.exit_status or 0)
+    return status or vm.exit_status or 0
+
+
 def _create(hypervisor: Hypervisor, given: argparse.Namespace, words: list[str]) -> VM:
     program = [_shipped(words[0], given), *words[1:]]
     options = {
@@ -123,7 +149,7 @@ def _create(hypervisor: Hypervisor, given: argparse.Namespace, words: list[str])
         "board": given.board,
         "volumes": [f"{source}:{path}:{'ro' if read_only else 'rw'}" for source, path, read_only in given.volume],
         "tmpfs": [path if limit is None else f"{path}:{limit}" for path, limit in given.tmpfs],
-        "env": dict(given.env) or None,
+        "env": {**_default_environment(), **dict(given.env)},
         "cwd": given.workdir,
         "hostname": given.hostname,
         "user": given.user,
@@ -136,6 +162,13 @@ def _create(hypervisor: Hypervisor, given: argparse.Namespace, words: list[str])
         "disk": given.disk,
     }
     return hypervisor.create("run", program, **options)
+
+
+def _default_environment() -> dict[str, str]:
+    """What a guest has anyway: -e adds to it."""
+    from sandbox.vm.configuration import DEFAULT_ENVIRONMENT
+
+    return {os.fsdecode(name): os.fsdecode(value) for name, value in DEFAULT_ENVIRONMENT.items()}
 
 
 def _shipped(name: str, given: argparse.Namespace) -> str:
