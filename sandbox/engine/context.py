@@ -135,7 +135,18 @@ def template(isa: Isa, privileged: bool) -> Template:
 class Context:
     """A new context has its general registers at zero. `release` it when the task is gone."""
 
-    __slots__ = ("_buffer", "_constants", "_mask", "_numbers", "_reference", "isa", "pointer", "privileged", "twin", "words")
+    __slots__ = (
+        "_buffer",
+        "_constants",
+        "_mask",
+        "_numbers",
+        "_reference",
+        "isa",
+        "pointer",
+        "privileged",
+        "twin",
+        "words",
+    )
 
     def __init__(self, isa: Isa, privileged: bool = False) -> None:
         self.isa = isa

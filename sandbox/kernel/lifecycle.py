@@ -20,6 +20,7 @@ from sandbox.abi.signals import (
     SIGHUP,
 )
 from sandbox.kernel import robust
+from sandbox.kernel.constant_calls import count, forget
 from sandbox.kernel.signals import SignalInfo, send_to_process
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def end_task(task: Task, word: int) -> None:
         return
     kernel, process = task.kernel, task.process
     kernel.settle_time(task)
+    count(task)
     kernel.forget_sleep(task)
     task.state = "dead"
     task.attention = False
@@ -110,6 +112,8 @@ def _orphan(process: Process) -> None:
         heir = process.kernel.processes[1]
     for child in list(process.children.values()):
         child.parent = heir
+        for task in child.threads.values():
+            forget(task)  # getppid
         heir.children[child.pid] = child
         child.exit_signal = SIGCHLD
         if child.death_signal and child.threads:

@@ -20,7 +20,7 @@ from sandbox.abi.signals import SIGTERM, signal_name
 from sandbox.clock import Clock, Entropy, VirtualClock
 from sandbox.engine import Engine, Isa, StopReason
 from sandbox.events import Recorder
-from sandbox.kernel import descriptors, lifecycle
+from sandbox.kernel import constant_calls, descriptors, lifecycle
 from sandbox.kernel.delivery import deliver
 from sandbox.kernel.dispatch import dispatch, dispatch_observed
 from sandbox.kernel.faults import serve_stop
@@ -181,6 +181,8 @@ class LinuxMachine:
         counts, recent = self.stats.calls, self.recent
         observed = self.trace is not None or bool(self.observers)
         serve = dispatch_observed if observed else dispatch
+        if observed:
+            constant_calls.forget(task)
         context = task.context
         left = budget
         work = 0
@@ -239,6 +241,7 @@ class LinuxMachine:
             if self._doomed is not None or self.exit_status is not None:
                 break
         self.settle_time(task)
+        constant_calls.count(task)
         self.current = None
         if task.process.cpu_timers or task.process.cpu_limited:
             check_cpu_time(task)

@@ -9,6 +9,7 @@ from sandbox.abi.flags import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, RLIM
 from sandbox.abi.signals import SIGCHLD
 from sandbox.engine import Context
 from sandbox.kernel import robust
+from sandbox.kernel.constant_calls import count
 from sandbox.kernel.lifecycle import end_task
 from sandbox.kernel.lookup import find_with
 from sandbox.kernel.program import assumed_identity, load_program
@@ -108,6 +109,7 @@ def _replace(task: Task, space: AddressSpace, loaded: LoadedProgram, path: bytes
         kernel.tasks[task.tid] = task
     robust.leave(task)
     kernel.replace_space(task, space)
+    count(task)
     old, task.context = task.context, Context(kernel.isa)
     old.release()
     if task.files.shared:

@@ -9,6 +9,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EINVAL, EPERM, ESRCH, Errno
+from sandbox.kernel.constant_calls import constant, forget
 from sandbox.kernel.row import FULL, Level, Row
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def _set_uids(task: Task, uid: int, euid: int, suid: int) -> None:
     if not (task.process.keep_capabilities and had_root):
         _after_uid_change(credentials, had_root, had_effective_root)
     task.credentials = credentials
+    forget(task)
 
 
 def _set_gids(task: Task, gid: int, egid: int, sgid: int) -> None:
@@ -71,6 +73,7 @@ def _set_gids(task: Task, gid: int, egid: int, sgid: int) -> None:
     credentials.gid, credentials.egid, credentials.sgid = gid, egid, sgid
     credentials.fsgid = egid
     task.credentials = credentials
+    forget(task)
 
 
 def setuid(task: Task, uid: int) -> int:
@@ -273,14 +276,23 @@ def _both(name: str, arguments: str, wide: Callable[..., int], narrow: Callable[
     )
 
 
+def _constant_both(name: str, field: str) -> tuple[Row, ...]:
+    wide, narrow = _id_getter(field, False), _id_getter(field, True)
+    return (
+        Row(name, constant(name, _WIDE, wide), "", FULL, isas=_WIDE),
+        Row(name, constant(name, _NARROW, narrow), "", FULL, isas=_NARROW),
+        Row(f"{name}32", constant(f"{name}32", (), wide), "", FULL),
+    )
+
+
 _getgroups, _setgroups = _group_calls(4)
 _getgroups16, _setgroups16 = _group_calls(2)
 
 ROWS: tuple[Row, ...] = (
-    *_both("getuid", "", _id_getter("uid", False), _id_getter("uid", True)),
-    *_both("geteuid", "", _id_getter("euid", False), _id_getter("euid", True)),
-    *_both("getgid", "", _id_getter("gid", False), _id_getter("gid", True)),
-    *_both("getegid", "", _id_getter("egid", False), _id_getter("egid", True)),
+    *_constant_both("getuid", "uid"),
+    *_constant_both("geteuid", "euid"),
+    *_constant_both("getgid", "gid"),
+    *_constant_both("getegid", "egid"),
     *_both("setuid", "uid:uid", setuid, setuid),
     *_both("setgid", "gid:gid", setgid, setgid),
     *_both("setreuid", "uid:uid euid:uid", setreuid, setreuid),

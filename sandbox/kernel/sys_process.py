@@ -12,6 +12,7 @@ from sandbox.abi import flags
 from sandbox.abi.errno import EACCES, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, Errno
 from sandbox.abi.structs import USER_DESC
 from sandbox.kernel import descriptors
+from sandbox.kernel.constant_calls import constant
 from sandbox.kernel.lifecycle import end_process, end_task, exit_word
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
 
@@ -329,9 +330,9 @@ def modify_ldt(task: Task, function: int, pointer: int, count: int) -> int:
 ROWS: tuple[Row, ...] = (
     Row("exit", exit_, "status:int", FULL),
     Row("exit_group", exit_group, "status:int", FULL),
-    Row("getpid", getpid, "", FULL),
-    Row("gettid", gettid, "", FULL),
-    Row("getppid", getppid, "", FULL),
+    Row("getpid", constant("getpid", (), getpid), "", FULL),
+    Row("gettid", constant("gettid", (), gettid), "", FULL),
+    Row("getppid", constant("getppid", (), getppid), "", FULL),
     Row("set_tid_address", set_tid_address, "address:address", FULL),
     Row("set_robust_list", set_robust_list, "head:address length:size", FULL),
     Row("get_robust_list", get_robust_list, "pid:pid head:out length:out", FULL),

@@ -85,6 +85,7 @@ class Task:
         "attention",
         "call",
         "clear_tid",
+        "constant_calls",
         "context",
         "cpu_affinity",
         "credentials",
@@ -147,6 +148,7 @@ class Task:
         self.queues: tuple[WaitQueue, ...] = ()
         self.deadline: list[Any] | None = None  # its entry in the timer queue
         self.name = b""
+        self.constant_calls = 0  # made so far, of those in `constant_calls`
         self.clear_tid = 0  # set_tid_address, CLONE_CHILD_CLEARTID
         self.set_tid = 0
         self.robust_list = (0, 0)  # address and length of the robust futex list head
