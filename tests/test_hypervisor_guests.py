@@ -141,6 +141,7 @@ def test_received_is_what_guests_count_themselves() -> None:
             received[isa] = word_at(vm, isa, "iterations") * turn
             assert received[isa] == pytest.approx(vm.stats.work, rel=0.001)
         total = sum(received.values())
+        assert 0 < (room.scheduler_picture().largest_lag or 0) <= 8
         for place, isa in enumerate(ISAS):
             assert abs(received[isa] - total * (place + 1) / 15) <= 2 * room.quantum
 

@@ -152,6 +152,7 @@ def test_lag_never_exceeds_one_quantum(claims: list[tuple[int, str]], script: li
             assert isinstance(detail, int)
             policy.reweigh(share, detail)
             model.reweigh(share, detail)
+    assert policy.largest_lag <= QUANTUM + 1
     assert abs(Fraction(policy.virtual, SCALE // UNIT) - model.virtual) < Fraction(1, 1000)
 
 

@@ -8,6 +8,7 @@
     turns.py         one turn of a VM on an engine, charged
     tenant.py        what the hypervisor keeps of one VM
     report.py        statistics and frozen views
+    spectacle.py     what spectators read          gauges.py   the cheap figures
 
 Imported by: fleet, control, the dashboard's collector, the command line. Below: scheduler, vm, kernel, board.
 """

@@ -14,6 +14,7 @@ Locking: every method takes the monitor, so all may be called from any thread; w
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +27,8 @@ from sandbox.clock import Clock, Entropy, HostClock, HostEntropy, SeededEntropy,
 from sandbox.errors import ConfigurationError, SandboxError, StateError
 from sandbox.events import Created, Event, EventLog, LimitChanged, Note, Removed, Renamed
 from sandbox.hypervisor.builder import Builder, MachineBuilder, Surroundings
-from sandbox.hypervisor.gauges import Gauge, Stretch, Tape, gauge
-from sandbox.hypervisor.report import SchedulerPicture, scheduler_picture, statistics
+from sandbox.hypervisor.report import statistics
+from sandbox.hypervisor.spectacle import Spectacle
 from sandbox.hypervisor.supervisor import KILLED, Supervisor
 from sandbox.hypervisor.tenant import Tenant
 from sandbox.hypervisor.turns import Turns
@@ -47,17 +48,15 @@ from sandbox.scheduler import (
 )
 from sandbox.vm import OPTIONS, VM, Statistics, VmConfig, configure
 from sandbox.vm.configuration import change, check_name
-from sandbox.vm.statistics import PAGE
 
-EXACT_QUANTUM = 1 << 20  # code bytes: about a millisecond of an average guest
+EXACT_QUANTUM = 1 << 22  # code bytes: one or two milliseconds of an average guest
 FREE_QUANTUM = 2_000_000  # nanoseconds
 LARGEST_BLOCK = 4096  # code bytes that an exact turn may run beyond its budget
 ENGINES_PER_CORE = 2
 FEWEST_ENGINES = 4
-GAUGES_AT_ONCE = 500
 
 
-class Hypervisor:
+class Hypervisor(Spectacle):
     """Owns VMs and everything they run on; a context manager that ends and frees all of it."""
 
     def __init__(
@@ -107,6 +106,7 @@ class Hypervisor:
         self._supervisor = Supervisor(self.monitor, self._queue, self.clock, self._leases)
         self._drive = self._make_drive(virtual)
         self._supervisor.drive = self._drive
+        atexit.register(self.close)  # threads that run guests must not meet an interpreter that is being taken down
 
     def _make_queue(self, policy: str) -> RunQueue:
         cores = 1 if self.deterministic else self.cores
@@ -187,18 +187,22 @@ class Hypervisor:
     def events(self, since: int = 0, follow: bool = False) -> Iterator[Event]:
         """The events from sequence number `since` on that are still kept; with `follow`, also those to come, until
         the hypervisor is closed."""
-        while True:
-            with self.monitor:
-                news = self.log.since(since)
-                if not news and follow and not self._closed:
-                    self._drive.wait_until(partial(self._has_news, since), None)
+        forget = self.observe(lambda event: self.monitor.changed.notify_all()) if follow else None
+        try:
+            while True:
+                with self.monitor:
+                    if follow:
+                        self._drive.wait_until(partial(self._has_news, since), None)
                     news = self.log.since(since)
-                closed = self._closed
-            yield from news
-            if news:
-                since = news[-1].sequence + 1
-            if not follow or (closed and not news):
-                return
+                    closed = self._closed
+                yield from news
+                if news:
+                    since = news[-1].sequence + 1
+                if not follow or (closed and not news):
+                    return
+        finally:
+            if forget is not None:
+                forget()
 
     def _has_news(self, since: int) -> bool:
         return self._closed or self.log.next_sequence > since
@@ -208,66 +212,6 @@ class Hypervisor:
         with self.monitor:
             return self.log.observe(observer)
 
-    def scheduler_picture(self) -> SchedulerPicture:
-        with self.monitor:
-            names = {tenant.tenancy.number: tenant.vm.name for tenant in self._tenants.values()}
-            unit = "code bytes" if self.exact else "ns"
-            return scheduler_picture(self._queue, self.quantum, unit, self._leases, names)
-
-    def gauges(self) -> list[Gauge]:
-        """The cheap figures of all VMs, oldest first; the lock is let go now and then, so that many do not stall."""
-        with self.monitor:
-            tenants = list(self._tenants.values())
-        found = []
-        for start in range(0, len(tenants), GAUGES_AT_ONCE):
-            with self.monitor:
-                now = self.clock.monotonic()
-                found += [gauge(tenant, now) for tenant in tenants[start : start + GAUGES_AT_ONCE]]
-        return found
-
-    def glance(self, vm: VM, look: Callable[[Machine], None], patience: float = 0.05) -> bool:
-        """Call `look(machine)` when no guest code runs in the VM: now, or when its turn ends, without stopping it for
-        that. False when there is no machine, or it did not come to it within `patience` seconds."""
-        seen = threading.Event()
-        failures: list[Exception] = []
-
-        def once(machine: Machine) -> None:
-            try:
-                look(machine)
-            except Exception as error:  # the spectator's, not the VM's
-                failures.append(error)
-            seen.set()
-
-        with self.monitor:
-            tenant = self._tenant(vm)
-            if tenant.machine is None:
-                return False
-            if not tenant.share.running:
-                once(tenant.machine)
-            elif self.deterministic:  # its turns are other threads' business
-                return False
-            else:
-                tenant.glances.waiting.append(once)
-        if not seen.wait(patience):
-            with self.monitor:
-                if once in tenant.glances.waiting:
-                    tenant.glances.waiting.remove(once)
-        if failures:
-            raise failures[0]
-        return seen.is_set()
-
-    def watch_turns(self, on: bool) -> list[Stretch]:
-        """Who had which core when, for the last seconds; noted only after a call with True, until one with False."""
-        with self.monitor:
-            if on != (self._turns.tape is not None):
-                self._turns.tape = Tape() if on else None
-            return list(self._turns.tape.read()) if self._turns.tape is not None else []
-
-    def pool_use(self) -> tuple[int, int]:
-        """Bytes of the frame pool in use, and its size; zeros when the builder has none."""
-        pool = getattr(self._builder, "pool", None)
-        return (pool.used * PAGE, pool.frames * PAGE) if pool is not None else (0, 0)
-
     # Closing
 
     def close(self) -> None:
@@ -276,6 +220,7 @@ class Hypervisor:
             if self._closed:
                 return
             self._closed = True
+            atexit.unregister(self.close)
             for tenant in self._tenants.values():
                 if not tenant.vm.lifecycle.ended and tenant.vm.state != "created":
                     self._supervisor.kill(tenant, "the hypervisor was closed", KILLED)

@@ -29,6 +29,7 @@ class SchedulerPicture:
     turns: int
     lags: tuple[tuple[str, float], ...]  # VM's name, lag in quanta; of those who wait for a turn
     leases: tuple[Lease, ...]
+    largest_lag: float | None = None  # ever, of any VM, in quanta
 
 
 def statistics(tenant: Tenant, now: int, counted: bool) -> Statistics:
@@ -67,7 +68,9 @@ def scheduler_picture(
 ) -> SchedulerPicture:
     policy = queue.policy
     lags: tuple[tuple[str, float], ...] = ()
+    largest = None
     if isinstance(policy, FairPolicy):
+        largest = policy.largest_lag / quantum
         lags = tuple((share.owner.vm.name, lag / quantum) for share, lag in policy.lags())
     return SchedulerPicture(
         policy=policy.name,
@@ -80,4 +83,5 @@ def scheduler_picture(
                   slot.busy, slot.switches)
             for slot in leases.slots()
         ),
+        largest_lag=largest,
     )  # fmt: skip

@@ -58,6 +58,7 @@ class FairPolicy:
         self.weight = 0  # effective, of all who compete: queued, running, ghosts
         self._ahead = ahead or cores > 1
         self._prepaid = 0  # V has been moved for so much service that was not used
+        self._most_behind = self._most_ahead = 0
         self._clip = Clip(cores) if cores > 1 else None
         tickets = count(1)
         self._eligible = ShareHeap(tickets)  # by deadline
@@ -94,6 +95,8 @@ class FairPolicy:
             self._advance(0)
             share = self._eligible.pop()
         share.state = RUNNING
+        # While it waits a share's lag only grows, while it runs it only falls: its extremes are here and in `settle`.
+        self._most_behind = max(self._most_behind, (self.virtual - share.eligible) * share.effective)
         if self._ahead:
             share.promised = self.slice(share)
             self._advance(share.promised)
@@ -108,6 +111,7 @@ class FairPolicy:
         share.eligible += -(-used * SCALE // share.effective)
         self._advance(used - share.promised)
         share.promised = 0
+        self._most_ahead = max(self._most_ahead, (share.eligible - self.virtual) * share.effective)
         if runnable:
             self._queue(share)
         elif share.eligible > self.virtual:
@@ -127,6 +131,11 @@ class FairPolicy:
     def lag(self, share: Share) -> float:
         """What it is owed now, in units of service; of use while it competes."""
         return share.effective * (self.virtual - share.eligible) / SCALE
+
+    @property
+    def largest_lag(self) -> float:
+        """The largest there ever was, either way, in units of service."""
+        return max(self._most_behind, self._most_ahead) / SCALE
 
     def lags(self) -> list[tuple[Share, float]]:
         """All who wait, for displays; O(n)."""
