@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.engine import Access, Context, Engine, StopReason, Trap, engine_kind
+from sandbox.engine import ISAS, Access, Context, Engine, StopReason, Trap, engine_kind
 from sandbox.errors import EngineError
-from sandbox.memory import FramePool
+from sandbox.memory import AddressSpace, FramePool
 from tests.programs import CODE, DATA, KINDS, MACHINES, STACK, Bench, choose_engine, code, isa_of, register
 
 PAGE = 4096
@@ -664,6 +664,38 @@ def test_every_machine_is_described() -> None:
     for machine in MACHINES:
         isa = isa_of(machine)
         assert isa.pc in isa.registers and isa.sp in isa.registers
-        assert {isa.syscall_number, isa.syscall_result, *isa.syscall_arguments, isa.tp, isa.flags} <= set(isa.numbers)
+        assert {isa.syscall_number, isa.syscall_result, *isa.syscall_arguments, isa.tp, isa.flags} <= {
+            *isa.numbers,
+            *isa.hidden,
+        }
         assert len(isa.syscall_arguments) == 6
     assert STACK % PAGE == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["x86_64", "i386"])
+def test_x86_says_the_same_whenever_it_is_asked(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPUID hides RDRAND, RDSEED and AVX; the time stamp counter of an exact engine depends on the code alone."""
+    choose_engine(monkeypatch, kind)
+    program = bytes.fromhex("b801000000 31c9 0fa2 89cf b807000000 31c9 0fa2 89de 0f31 89c5 0f31 f4")
+    isa, seen = ISAS[name], []
+    for _ in range(2):
+        pool = FramePool(4 << 20)
+        account = pool.account(1 << 20)
+        space, context, engine = AddressSpace(pool, account, isa.bits), Context(isa), Engine(isa, pool)
+        space.map(0x10000, PAGE, 5, fixed=True)
+        space.write(0x10000, program)
+        context.pc = 0x10000
+        for _ in range(3):
+            engine.run(context, space, 1000)
+            space.resolve(0x10000, 4)
+        wide = name == "x86_64"
+        ecx1, ebx7, first, second = (context[("r" if wide else "e") + it] for it in ("di", "si", "bp", "ax"))
+        assert not ecx1 & (1 << 30 | 1 << 28) and not ebx7 & (1 << 18)
+        assert second == first + 1
+        seen.append((ecx1, ebx7, first, context.save()))
+        engine.close()
+        context.release()
+        space.release()
+        pool.close()
+    assert seen[0] == seen[1]

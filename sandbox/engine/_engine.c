@@ -82,6 +82,7 @@ struct table {
     struct slot *slots;
     uint64_t account;
     uint64_t end; /* the first address a guest cannot have */
+    uint64_t work;   /* code bytes executed in it: what time is to an exact engine */
     uint64_t engine; /* the engine that ran it last: the TLBs of others may be older than the table */
 };
 
@@ -136,6 +137,8 @@ struct engine {
     int64_t granted;  /* code bytes allowed so far in this run */
     uint64_t interrupted, faults_resolved;
     uint64_t scratch_address;
+    int64_t cpuid_registers[4]; /* eax, ebx, ecx, edx */
+    uint64_t cpuid[2][4];       /* leaves 1 and 7 */
     uint64_t scan;       /* x86: bits of the mode whose killers are looked for, 0: no need */
     uint64_t killer_frame, counting;
     uint64_t step_frame; /* x86: the frame that one instruction may execute from and store to */
@@ -664,7 +667,7 @@ static void set_exits(struct engine *e, uint64_t count)
 /* The translator has stopped at an exit. Is it the instruction that it is there for, or only in the same place? */
 static bool at_locked_bit(struct engine *e, uint64_t pc)
 {
-    uint8_t code[EDGE];
+    uint8_t code[2 * EDGE]; /* all that `guard` considers, which is more than an instruction may have */
     size_t size = 0;
     for (uint64_t leaf, *entry; size < sizeof code; size++) {
         uint64_t address = (pc + size) & e->word_mask;
@@ -709,10 +712,16 @@ static bool stopped_at_exit(struct engine *e, uint64_t pc, int error)
 /* x86: one instruction at an exit that is none of those it guards against. */
 static int pass_exit(struct engine *e, uint64_t pc)
 {
-    set_exits(e, 0);
+    uint64_t last = --e->exits_count, at = 0;
+    while (e->exits[at] != pc)
+        at++;
+    e->exits[at] = e->exits[last];
+    set_exits(e, last); /* the others still hold: the rest of its block is translated, too */
     int error = start(e, pc, 1);
     if (e->reason == STOP_FLIP && !resolve_flip(e, pc))
         error = step_over(e, pc);
+    if (e->exits_count < MOST_EXITS)
+        e->exits[e->exits_count++] = pc;
     set_exits(e, e->exits_count);
     return error;
 }
@@ -840,6 +849,42 @@ EXPORT int sandbox_x86_length(const uint8_t *code, size_t available, int bits)
     return x86_decode(code, available, bits == 64).length;
 }
 
+/* CPUID: leaves 1 and 7 as the instance answers them, without RDRAND and RDSEED, which cannot be made repeatable.
+   True: answered. */
+static int on_cpuid(void *uc, void *data)
+{
+    struct engine *e = data;
+    uint64_t leaf = 0, subleaf = 0;
+    e->call->reg_read(uc, (int)e->cpuid_registers[0], &leaf);
+    e->call->reg_read(uc, (int)e->cpuid_registers[2], &subleaf);
+    leaf &= 0xffffffff;
+    if (leaf != 1 && (leaf != 7 || (subleaf & 0xffffffff)))
+        return 0;
+    for (int i = 0; i < 4; i++) {
+        uint64_t value = e->cpuid[leaf == 7][i];
+        e->call->reg_write(uc, (int)e->cpuid_registers[i], &value);
+    }
+    return 1;
+}
+
+/* The time stamp counter of an exact engine counts code bytes and its own readings, so that runs repeat. */
+static int on_rdtsc(void *uc, void *data)
+{
+    struct engine *e = data;
+    uint64_t ticks = ++e->table->work + (uint64_t)(e->granted - e->left), low = ticks & 0xffffffff, high = ticks >> 32;
+    e->call->reg_write(uc, (int)e->cpuid_registers[0], &low);
+    e->call->reg_write(uc, (int)e->cpuid_registers[3], &high);
+    return 1;
+}
+
+static int on_rdtscp(void *uc, void *data)
+{
+    struct engine *e = data;
+    uint64_t processor = 0;
+    e->call->reg_write(uc, (int)e->cpuid_registers[2], &processor);
+    return on_rdtsc(uc, data);
+}
+
 EXPORT void *sandbox_callback(int which)
 {
     switch (which) {
@@ -848,6 +893,9 @@ EXPORT void *sandbox_callback(int which)
     case 2: return (void *)on_syscall;
     case 3: return (void *)on_interrupt;
     case 4: return (void *)on_translation;
+    case 5: return (void *)on_cpuid;
+    case 6: return (void *)on_rdtsc;
+    case 7: return (void *)on_rdtscp;
     default: return NULL;
     }
 }
@@ -1041,6 +1089,7 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
     }
     e->pc = pc;
     e->work = e->preemptible ? (uint64_t)(e->granted - e->left) : 0;
+    t->work += e->work;
     if (e->reason == STOP_FAULT && (e->skip || e->access << 1 != EXECUTE))
         c->resume = pc; /* its block has been charged, whatever is fetched or loaded again first */
     else if (e->reason == STOP_SYSCALL)

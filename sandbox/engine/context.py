@@ -13,6 +13,7 @@ from ctypes import POINTER, c_bool, c_int, c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING
 
 import unicorn
+from unicorn import x86_const
 
 from sandbox.engine import layout, library, privilege
 from sandbox.engine.isa import Isa
@@ -22,6 +23,12 @@ from sandbox.errors import EngineError
 if TYPE_CHECKING:
     from sandbox.engine.twin import TwinCore
 
+_CPUID_REGISTERS = (
+    x86_const.UC_X86_REG_EAX,
+    x86_const.UC_X86_REG_EBX,
+    x86_const.UC_X86_REG_ECX,
+    x86_const.UC_X86_REG_EDX,
+)
 TEMPLATE_BUFFER = 1 << 20  # bytes of translation buffer: a template runs two instructions in its life
 
 
@@ -55,8 +62,13 @@ class Template:
         self._callbacks = FILL(fill), INTERRUPT(interrupt)
         for kind, callback in zip((unicorn.UC_HOOK_TLB_FILL, unicorn.UC_HOOK_INTR), self._callbacks, strict=True):
             library.add_hook(self.uc, kind, int(ctypes.cast(callback, c_void_p).value or 0), 0)
+        self._initial = 0
+        self.context_bytes = int(library.context_size(self.uc))
         self.exception_offset: int | None = None
         self.hidden: dict[str, int] = {}  # registers without a number: where they lie in a context
+        self.cpuid: tuple[int, ...] = ()  # x86: leaves 1 and 7, four registers each
+        if isa.unicorn_arch == unicorn.UC_ARCH_X86:
+            self.cpuid = self._ask_cpuid(memory)
         if privileged:
             privilege.enable_floating_point(isa.name, self.uc)
         else:
@@ -69,11 +81,27 @@ class Template:
             for name in isa.numbers:  # a program starts with zeros
                 if name not in (isa.flags, "cs", "ss", "ds", "es", "fs", "gs", "zero"):
                     library.reg_write(self.uc, isa.numbers[name], ctypes.byref(c_uint64()))
-        self.context_bytes = int(library.context_size(self.uc))
-        self._initial = 0
         self._initial = self.new()
         if self.exception_offset is not None:
             ctypes.memset(self._initial + self.exception_offset, 0xFF, 4)
+
+    def _ask_cpuid(self, memory: memoryview) -> tuple[int, ...]:
+        """What the instance says of itself, without RDRAND (leaf 1, ECX bit 30) and RDSEED (leaf 7, EBX bit 18)."""
+        saved = self.new()
+        answers = []
+        for leaf in (1, 7):
+            at = 0x280 + leaf * 16
+            memory[at : at + 10] = bytes((0xB8, leaf, 0, 0, 0, 0x31, 0xC9, 0x0F, 0xA2, 0xF4))  # mov eax; xor ecx; cpuid
+            library.emu_start(self.uc, privilege.SCRATCH + at, 0, 0, 0)
+            for register in _CPUID_REGISTERS:
+                value = c_uint64()
+                library.reg_read(self.uc, register, ctypes.byref(value))
+                answers.append(value.value & 0xFFFFFFFF)
+        answers[2] &= ~(1 << 30)
+        answers[5] &= ~(1 << 18)
+        library.check(library.context_restore(self.uc, saved), "restoring a context")
+        library.context_free(saved)
+        return tuple(answers)
 
     def _find_segment_bases(self, memory: memoryview) -> dict[str, int]:
         """i386: where the bases of FS and GS lie, which Unicorn neither reads nor writes by name in 32-bit mode: load
@@ -92,8 +120,6 @@ class Template:
         return {register: image.index(base.to_bytes(4, "little")) for register, base in bases.items()}
 
     def _image(self) -> bytes:
-        self._initial = 0
-        self.context_bytes = int(library.context_size(self.uc))
         saved = self.new()
         image = ctypes.string_at(saved, self.context_bytes)
         library.context_free(saved)

@@ -20,7 +20,7 @@ from unicorn import x86_const
 
 from sandbox.abi.errno import Errno
 from sandbox.engine import layout, library
-from sandbox.engine.context import Context
+from sandbox.engine.context import Context, template
 from sandbox.engine.isa import Access, Isa, Trap
 from sandbox.engine.native import Accelerator, accelerator
 from sandbox.engine.stop import Stop, StopReason
@@ -38,6 +38,12 @@ KILLERS = {
     layout.INTERRUPTED: "interrupted from outside",
 }
 
+_CPUID_REGISTERS = (
+    x86_const.UC_X86_REG_EAX,
+    x86_const.UC_X86_REG_EBX,
+    x86_const.UC_X86_REG_ECX,
+    x86_const.UC_X86_REG_EDX,
+)
 _UNPACK = struct.Struct(f"={layout.REPORT_WORDS}Q").unpack_from
 _REASONS = {reason.value: reason for reason in StopReason}
 _ACCESS = {access.value: access for access in Access}
@@ -184,12 +190,18 @@ class Engine:
             words.sysret_registers[0] = isa.numbers["rcx"]
             words.sysret_registers[1] = isa.numbers["r11"]
         words.word_mask = isa.word_mask
+        if isa.unicorn_arch == unicorn.UC_ARCH_X86:
+            for index, number in enumerate(_CPUID_REGISTERS):
+                words.cpuid_registers[index] = number
+            for index, value in enumerate(template(isa, self.privileged).cpuid):
+                words.cpuid[index] = value
         words.scan = isa.bits if isa.unicorn_arch == unicorn.UC_ARCH_X86 else 0
         words.scratch_address = SCRATCH_64 if isa.bits == 64 else SCRATCH_32
         return words
 
     def install(self, callback: Callable[[int], int], data: int) -> None:
-        """Hook the core's callbacks in: 0 TLB fill, 1 block, 2 syscall, 3 interrupt, 4 translation."""
+        """Hook the core's callbacks in: 0 TLB fill, 1 block, 2 syscall, 3 interrupt, 4 translation, 5 CPUID,
+        6 RDTSC, 7 RDTSCP."""
         add = library.add_hook
         add(self.uc, unicorn.UC_HOOK_TLB_FILL, callback(0), data)
         if self.preemptible:
@@ -202,6 +214,10 @@ class Engine:
         add(self.uc, unicorn.UC_HOOK_INTR, callback(3), data)
         if self.words.scan:
             add(self.uc, unicorn.UC_HOOK_EDGE_GENERATED, callback(4), data)
+            add(self.uc, unicorn.UC_HOOK_INSN, callback(5), data, x86_const.UC_X86_INS_CPUID)
+            if self.exact:
+                add(self.uc, unicorn.UC_HOOK_INSN, callback(6), data, x86_const.UC_X86_INS_RDTSC)
+                add(self.uc, unicorn.UC_HOOK_INSN, callback(7), data, x86_const.UC_X86_INS_RDTSCP)
 
     def _first_block(self) -> None:
         """x86: run `jmp .+2; ud2` in frame 0, because Unicorn reports no translation before it has run a block."""

@@ -66,6 +66,7 @@ class TableWords(Structure):
         ("slots", POINTER(c_uint64)),
         ("account", c_uint64),
         ("end", c_uint64),
+        ("work", c_uint64),
         ("engine", c_uint64),
     ]
 
@@ -159,6 +160,8 @@ class EngineWords(Structure):
         ("interrupted", c_uint64),
         ("faults_resolved", c_uint64),
         ("scratch_address", c_uint64),
+        ("cpuid_registers", c_int64 * 4),
+        ("cpuid", c_uint64 * 8),
         ("scan", c_uint64),
         ("killer_frame", c_uint64),
         ("counting", c_uint64),

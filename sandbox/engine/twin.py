@@ -56,6 +56,9 @@ class _TranslatedBlock(ctypes.Structure):
 _TRANSLATION = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_TranslatedBlock), c_void_p, c_void_p)
 
 
+_ANSWER = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
+
+
 class _Budget(ctypes.Structure):
     _fields_ = [("left", ctypes.c_int64), ("skip", c_uint64), ("emu_stop", c_void_p), ("stopped", c_uint64)]
 
@@ -91,6 +94,7 @@ class TwinCore:
         base = ctypes.addressof(self._captured)
         self._capture_at = (c_void_p * 7)(*(base + 8 * index for index in range(7)))
         self._deadline = 0.0
+        self._granted = 0
         self._exits: set[int] = set()
         self._callbacks = [
             FILL(self._fill),
@@ -98,6 +102,9 @@ class TwinCore:
             _SYSCALL(self._on_syscall),
             INTERRUPT(self._on_interrupt),
             _TRANSLATION(self._on_translation),
+            _ANSWER(self._on_cpuid),
+            _ANSWER(self._on_rdtsc),
+            _ANSWER(self._on_rdtscp),
         ]
         engine.install(self._callback_address, 0)
 
@@ -139,6 +146,27 @@ class TwinCore:
             return
         self._reason = layout.STOP_SYSCALL
         library.emu_stop(self._uc)
+
+    def _on_cpuid(self, uc: int, data: int) -> int:
+        words = self._words
+        leaf, subleaf = (self._read(words.cpuid_registers[index]) & 0xFFFFFFFF for index in (0, 2))
+        if leaf != 1 and (leaf != 7 or subleaf):
+            return 0
+        for index in range(4):
+            self._write(words.cpuid_registers[index], words.cpuid[4 * (leaf == 7) + index])
+        return 1
+
+    def _on_rdtsc(self, uc: int, data: int) -> int:
+        assert self._table is not None
+        self._table.words.work += 1
+        ticks = self._table.words.work + self._granted - self._budget.left
+        self._write(self._words.cpuid_registers[0], ticks & 0xFFFFFFFF)
+        self._write(self._words.cpuid_registers[3], ticks >> 32)
+        return 1
+
+    def _on_rdtscp(self, uc: int, data: int) -> int:
+        self._write(self._words.cpuid_registers[2], 0)
+        return self._on_rdtsc(uc, data)
 
     def _answer(self, context: Context) -> bool:
         number = self._read(self._numbers[0]) & self._mask
@@ -301,7 +329,7 @@ class TwinCore:
 
     def _at_locked_bit(self, pc: int) -> bool:
         code = bytearray()
-        while len(code) < layout.EDGE:
+        while len(code) < 2 * layout.EDGE:
             address = pc + len(code) & self._mask
             value = self._entry(address)
             if not value & PRESENT or value & DEVICE:
@@ -316,10 +344,12 @@ class TwinCore:
         return self._reason == layout.STOP_NONE and not error and not self._budget.stopped
 
     def _pass_exit(self, pc: int) -> int:
-        self._set_exits(set())
+        self._exits.discard(pc)
+        self._set_exits(self._exits)
         error = self._start(pc, 1)
         if self._reason == layout.STOP_FLIP and not self._resolve_flip(pc):
             error = self._step_over(pc)
+        self._exits.add(pc)
         self._set_exits(self._exits)
         return error
 
@@ -506,7 +536,7 @@ class TwinCore:
         words.resume = layout.NO_RESUME
         exact = self._engine.exact
         self._words.interrupted = 0
-        granted = counter.left = budget if exact else layout.CHUNK
+        self._granted = counter.left = budget if exact else layout.CHUNK
         self._deadline = time.monotonic() + budget / 1e9
         while True:
             self._reason = layout.STOP_NONE
@@ -548,7 +578,7 @@ class TwinCore:
                     if not exact and time.monotonic() < self._deadline:
                         counter.stopped = 0
                         counter.left += layout.CHUNK
-                        granted += layout.CHUNK
+                        self._granted += layout.CHUNK
                         continue
                     self._reason = layout.STOP_BUDGET
                 elif error == unicorn.UC_ERR_INSN_INVALID:
@@ -565,7 +595,8 @@ class TwinCore:
                     self._reason = layout.STOP_HALT
             break
         report[layout.PC] = pc
-        report[layout.WORK] = granted - counter.left if self._engine.preemptible else 0
+        report[layout.WORK] = self._granted - counter.left if self._engine.preemptible else 0
+        table.words.work += report[layout.WORK]
         if self._reason == layout.STOP_FAULT:
             report[layout.ADDRESS], report[layout.ACCESS], report[layout.OUT_OF_MEMORY] = self._fault
             if counter.skip or self._fault[1] << 1 != layout.EXECUTE:
