@@ -101,6 +101,8 @@ class App:
         if binding is None:
             if key.name and not key.name.startswith("signal"):
                 self._say("? shows what the keys do")
+        elif not commands.command_of(binding.line).served(self.view):
+            self._say(f"{binding.help} is not served yet", trouble=True)
         elif binding.line.startswith(":"):
             text = binding.line[1:]
             self.interface = replace(self.interface, mode=COMMAND, line=text, cursor=len(text), choices=())

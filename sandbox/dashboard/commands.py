@@ -53,6 +53,10 @@ class Command:
     help: str = ""  # empty: for keys only, not on the command line
     writes: bool = False  # refused in read-only mode
     words: tuple[str, ...] = ()  # what completes its first argument; "SYMBOL" asks the source
+    needs: str = ""  # of view.ABILITIES
+
+    def served(self, view: View) -> bool:
+        return not self.needs or self.needs in view.host.abilities
 
 
 def run(line: str, situation: Situation) -> Effect:
@@ -69,6 +73,8 @@ def run(line: str, situation: Situation) -> Effect:
     command = found[0]
     if command.writes and situation.interface.read_only:
         raise ConfigurationError(f"this is a read-only view: {command.name} is not possible")
+    if not command.served(situation.view):
+        raise ConfigurationError(f"{command.name} is not served yet")
     return command.run(situation, words[1:])
 
 
@@ -283,7 +289,7 @@ def _scheduler(verb: str, number: bool) -> Run:
 
 
 _PANELS = tuple(tab.name for tab in TABS)
-COMMANDS = (
+COMMANDS: tuple[Command, ...] = (
     Command("move", _move),
     Command("scroll", _scroll),
     Command("open", _open),
@@ -294,10 +300,12 @@ COMMANDS = (
     Command("start", _verb("start"), "", "start the selected VM", True),
     Command("pause", _verb("pause"), "", "stop it at a block boundary", True),
     Command("resume", _verb("resume"), "", "let it run again", True),
-    Command("step", _step, "[N]", "N instructions, exactly", True),
-    Command("syscall", _verb("syscall"), "", "on to the next system call", True),
-    Command("continue", _continue, "[ADDRESS|SYMBOL]", "run to there, or to the next breakpoint", True, ("SYMBOL",)),
-    Command("break", _break, "[ADDRESS|SYMBOL]", "set a breakpoint, or remove it", True, ("SYMBOL",)),
+    Command("step", _step, "[N]", "N instructions, exactly", True, (), "step"),
+    Command("syscall", _verb("syscall"), "", "on to the next system call", True, (), "step_syscall"),
+    Command(
+        "continue", _continue, "[ADDRESS|SYMBOL]", "run to there, or to a breakpoint", True, ("SYMBOL",), "breakpoint"
+    ),
+    Command("break", _break, "[ADDRESS|SYMBOL]", "set a breakpoint, or remove it", True, ("SYMBOL",), "breakpoint"),
     Command("stop", _verb("stop"), "", "ask it to end, then end it", True),
     Command("kill", _kill, "", "end it at once", True),
     Command("weight", _weight, "N|+|-", "its share of the host beside the others", True),
@@ -305,8 +313,8 @@ COMMANDS = (
     Command("memory", _memory, "SIZE", "its memory limit", True),
     Command("type", _type, "", "type into its console", True),
     Command("undo", lambda now, words: Effect(now.interface, undo=True), "", "undo the last change", True),
-    Command("policy", _scheduler("policy", False), "NAME", "the scheduler's policy", True, ("POLICY",)),
-    Command("quantum", _scheduler("quantum", True), "N", "how much a VM runs at a time", True),
+    Command("policy", _scheduler("policy", False), "NAME", "the scheduler's policy", True, ("POLICY",), "policy"),
+    Command("quantum", _scheduler("quantum", True), "N", "how much a VM runs at a time", True, (), "quantum"),
     Command("sort", _sort, "COLUMN", "order of the list", words=(*SORTABLE, "reverse", "next")),
     Command("filter", _filter, "TEXT", "show only VMs that match"),
     Command("find", _find, "TEXT", "show only matching calls or events", words=("errors",)),
@@ -315,6 +323,14 @@ COMMANDS = (
     Command("help", _help, "", "keys and commands"),
     Command("quit", lambda now, words: Effect(replace(now.interface, mode=BROWSE), quit=True), "", "leave"),
 )
+
+
+_NAMED = {command.name: command for command in COMMANDS}
+
+
+def command_of(line: str) -> Command:
+    """The command of a key's line."""
+    return _NAMED[line.removeprefix(":").split()[0]]
 
 
 def completions(line: str, symbols: Callable[[str], list[str]], policies: tuple[str, ...]) -> list[str]:

@@ -1,7 +1,7 @@
 """All VMs as rows, rates and an order: what the list and the header show.
 
-Gauges are sums; two of them make a rate. Rates and the order are made anew twice a second (once, when there are very
-many), so that rows do not jump about; shares are of the last few seconds.
+Gauges are sums; two of them make a rate. Rates and the order are made anew twice a second (less often when there are
+very many), so that rows do not jump about; shares are of the last few seconds.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections import deque
 from dataclasses import replace
 
 from sandbox.dashboard.shares import Claim, entitled, received
-from sandbox.dashboard.view import HISTORY, STATES, HostView, Meter, VmView
+from sandbox.dashboard.view import ABILITIES, HISTORY, STATES, HostView, Meter, VmView
 from sandbox.engine import engine_kind
 from sandbox.hypervisor import Hypervisor
 from sandbox.hypervisor.gauges import Gauge
 from sandbox.vm import VM
 
-_EVERY = 0.5  # seconds between two readings
-_MANY = 2000  # VMs from which readings are half as frequent
+_EVERY = 0.5  # seconds between two readings, at least
+_PART = 40  # and so many times as long as one takes: with thousands of VMs readings cost one core 2.5 %
 _WINDOW = 10  # readings that a share looks back
 _ALIVE = ("running", "paused")
 _DIGITS = re.compile("([0-9]+)")
@@ -35,6 +35,7 @@ class Fleet:
         self._engine = engine_kind()
         self._readings: deque[tuple[int, dict[str, Gauge]]] = deque(maxlen=_WINDOW + 1)
         self._read_at = float("-inf")
+        self._took = 0.0
         self._order: tuple[tuple[str, bool, str], tuple[str, ...]] | None = None
         self._history: dict[str, deque[float]] = {
             name: deque(maxlen=HISTORY) for name in ("busy", "memory", "work", "syscalls", "faults", "events")
@@ -44,9 +45,10 @@ class Fleet:
     def refresh(self) -> None:
         """Read the gauges when it is time to; new and vanished VMs are noticed then."""
         now = time.monotonic()
-        if now - self._read_at < (_EVERY if len(self.rows) < _MANY else 2 * _EVERY):
+        if now - self._read_at < max(_EVERY, _PART * self._took):
             return
         self._read_at = now
+        begun = time.thread_time()
         stamp = self._hypervisor.clock.monotonic()
         gauges = {gauge.identity: gauge for gauge in self._hypervisor.gauges()}
         self._readings.append((stamp, gauges))
@@ -54,6 +56,7 @@ class Fleet:
         self._make_rows()
         self._make_history()
         self._order = None
+        self._took = time.thread_time() - begun
 
     def _make_rows(self) -> None:
         now, gauges = self._readings[-1]
@@ -170,6 +173,7 @@ class Fleet:
             uptime=round((room.clock.monotonic() - self.began) / 1e9, 1),
             engine=self._engine,
             mode="deterministic" if room.deterministic else "",
+            abilities=tuple(name for name in ABILITIES if hasattr(VM, name)),
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from sandbox.dashboard import keymap
+from sandbox.dashboard.commands import command_of
 from sandbox.dashboard.grid import beside
 from sandbox.dashboard.interface import ASK, COMMAND, FILTER, TYPE, Interface
 from sandbox.dashboard.palette import UNICODE, Look
@@ -181,6 +182,8 @@ def _hints(view: View, interface: Interface, look: Look) -> list[tuple[str, str]
     state = view.detail.vm.state if view.detail else ""
     hints = []
     for binding in keymap.footer():
+        if not command_of(binding.line).served(view):
+            continue
         hint = binding.hint.split(" ")[0]
         brief = binding.brief
         if binding.line == "toggle":

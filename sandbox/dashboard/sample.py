@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from sandbox.dashboard.interface import Interface
 from sandbox.dashboard.view import (
+    ABILITIES,
     ConsoleView,
     DescriptorView,
     DetailView,
@@ -96,6 +97,7 @@ def host(rows: tuple[VmView, ...]) -> HostView:
         states=tuple(states.items()),
         uptime=252,
         engine="native",
+        abilities=ABILITIES,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 STATES = ("created", "running", "paused", "stopped", "crashed")
 HISTORY = 120  # samples behind a sparkline
+ABILITIES = ("step", "step_syscall", "breakpoint", "policy", "quantum")  # what not every hypervisor serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class HostView:
     uptime: float = 0.0
     engine: str = ""  # "native" or "python"
     mode: str = ""  # "deterministic" or empty
+    abilities: tuple[str, ...] = ()  # of `ABILITIES`: what can be done to VMs here
 
 
 @dataclass(frozen=True, slots=True)

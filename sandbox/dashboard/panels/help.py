@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from sandbox.dashboard.commands import COMMANDS
+from sandbox.dashboard.commands import COMMANDS, command_of
 from sandbox.dashboard.interface import Interface
 from sandbox.dashboard.keymap import BINDINGS
 from sandbox.dashboard.palette import UNICODE, Look
@@ -20,7 +20,7 @@ Row = list[Piece]
 
 def render(view: View, interface: Interface, columns: int, height: int, look: Look) -> list[Text]:
     """In as many columns as fit; scrolls when it is longer than the screen."""
-    sections = _sections(look)
+    sections = _sections(view, look)
     panes = max(1, min(3, columns // _PANE))
     cells = columns // panes
     total = sum(len(section) for section in sections)
@@ -44,13 +44,13 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
     return fill(rows, columns, height)
 
 
-def _sections(look: Look) -> list[list[Row]]:
+def _sections(view: View, look: Look) -> list[list[Row]]:
     sections: list[list[Row]] = []
     groups = dict.fromkeys(binding.group for binding in BINDINGS)
     for group in groups:
         section: list[Row] = [[(f" {group}", "title")]]
         for binding in BINDINGS:
-            if binding.group == group:
+            if binding.group == group and command_of(binding.line).served(view):
                 hint = binding.hint if look.signs is UNICODE else plain_hint(binding.hint)
                 section.append([" ", (fit(hint, _HINT), "key"), binding.help])
         sections.append([*section, [""]])
@@ -62,7 +62,7 @@ def _sections(look: Look) -> list[list[Row]]:
     sections.append([*states, [""]])
     commands: list[Row] = [[(" Commands", "title"), ("  (: then any unique beginning)", "dim")]]
     for command in COMMANDS:
-        if command.help:
+        if command.help and command.served(view):
             commands.append([" ", (fit(f"{command.name} {command.arguments}", 26), "key"), command.help])
     sections.append(commands)
     return sections
