@@ -329,7 +329,7 @@ class Player:
         return count, bytes(buffer[: max(0, count)])
 
     def _list(self, fd: int) -> object:
-        found = []
+        found: list[tuple[bytes, int]] = []
         for _ in range(100):
             buffer = bytearray(4096)
             count = self.world.call("getdents64", fd, buffer, 4096)

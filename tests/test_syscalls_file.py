@@ -11,6 +11,7 @@ from sandbox.kernel.table import entries
 from tests import (
     test_syscalls_attributes,
     test_syscalls_descriptor,
+    test_syscalls_inotify,
     test_syscalls_mount,
     test_syscalls_open,
     test_syscalls_path,
@@ -23,6 +24,7 @@ from tests.syscall_worlds import BAD, Blocked, GuestWorld, Value, guest
 SUITES = (
     test_syscalls_attributes,
     test_syscalls_descriptor,
+    test_syscalls_inotify,
     test_syscalls_mount,
     test_syscalls_open,
     test_syscalls_path,
@@ -31,8 +33,8 @@ SUITES = (
     test_syscalls_tty,
 )
 FAMILIES = (
-    "sys_descriptor sys_directory sys_epoll sys_event sys_file sys_lock sys_mode sys_mount sys_open sys_path sys_poll "
-    "sys_splice sys_stat sys_transfer sys_tty sys_xattr"
+    "sys_descriptor sys_directory sys_epoll sys_event sys_file sys_inotify sys_lock sys_mode sys_mount sys_open "
+    "sys_path sys_poll sys_splice sys_stat sys_transfer sys_tty sys_xattr"
 ).split()
 PROVEN = set().union(*(suite.CASES.proven for suite in SUITES))
 
@@ -158,5 +160,7 @@ def prepare(w: GuestWorld, row: Row, arguments: list[Value]) -> None:
         arguments[2] = b"tmpfs"
     elif name in ("timerfd_settime", "timerfd_settime64"):
         arguments[1] = 0
+    elif name == "inotify_add_watch":
+        arguments[0], arguments[2] = w.call("inotify_init1", 0), 1
     elif name == "futimesat":
         arguments[1] = b"f"

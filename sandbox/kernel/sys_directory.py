@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EINVAL, ENOENT, ENOTDIR, EPERM, ERANGE, Errno
-from sandbox.abi.flags import AT_FDCWD, X_OK
+from sandbox.abi.flags import AT_FDCWD, AT_REMOVEDIR, X_OK
 from sandbox.abi.structs import pack_dirent, pack_dirent64
+from sandbox.kernel import watching
 from sandbox.kernel.lookup import find, namespace, opened, start_of
 from sandbox.kernel.row import FULL, Row
+from sandbox.kernel.sys_path import unlinkat
 from sandbox.vfs.mount import place_of
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def _list(task: Task, fd: int, buffer: int, count: int, pack: Callable[[Director
     if last is not None:
         task.space.copy_out(buffer, b"".join(records))
         file.consume(last)
+        watching.tell_read(file)
     return size
 
 
@@ -104,13 +107,15 @@ def mkdir(task: Task, path: bytes, mode: int) -> int:
 
 
 def mkdirat(task: Task, dirfd: int, path: bytes, mode: int) -> int:
-    namespace(task).mkdir(start_of(task, dirfd, path), path, mode & ~task.fs.umask)
+    start = start_of(task, dirfd, path)
+    namespace(task).mkdir(start, path, mode & ~task.fs.umask)
+    if watching.watched(task):
+        watching.tell_created(task, start, path)
     return 0
 
 
 def rmdir(task: Task, path: bytes) -> int:
-    namespace(task).rmdir(start_of(task, AT_FDCWD, path), path)
-    return 0
+    return unlinkat(task, AT_FDCWD, path, AT_REMOVEDIR)
 
 
 ROWS = [

@@ -20,9 +20,11 @@ from sandbox.abi.flags import (
     SEEK_HOLE,
     SEEK_SET,
 )
+from sandbox.kernel import watching
 from sandbox.kernel.lookup import namespace, opened, start_of
 from sandbox.kernel.row import FULL, Row
 from sandbox.kernel.transfer import check_size, drop_privileges
+from sandbox.vfs.inotify import IN_MODIFY
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -56,7 +58,9 @@ def truncate(task: Task, path: bytes, size: int) -> int:
     check_size(task, size)
     tree, start = namespace(task), start_of(task, AT_FDCWD, path)
     tree.truncate(start, path, size)
-    drop_privileges(task, tree.find(start, path).node)
+    place = tree.find(start, path)
+    drop_privileges(task, place.node)
+    watching.tell(place, IN_MODIFY)
     return 0
 
 
@@ -69,6 +73,7 @@ def ftruncate(task: Task, fd: int, size: int) -> int:
     check_size(task, size)
     drop_privileges(task, file.node)
     file.truncate(size)
+    watching.tell_written(file)
     return 0
 
 
@@ -87,6 +92,7 @@ def fallocate(task: Task, fd: int, mode: int, offset: int, length: int) -> int:
         raise Errno(EFBIG)
     if mode & FALLOC_FL_PUNCH_HOLE:
         file.node.punch(offset, length)
+        watching.tell_written(file)
         return 0
     if not mode & FALLOC_FL_KEEP_SIZE:
         check_size(task, offset + length)
@@ -94,6 +100,7 @@ def fallocate(task: Task, fd: int, mode: int, offset: int, length: int) -> int:
     if capacity.blocks and length > capacity.blocks * capacity.bsize:
         raise Errno(ENOSPC)  # before the filesystem fills itself up in trying
     file.node.allocate(offset, length, bool(mode & FALLOC_FL_KEEP_SIZE))
+    watching.tell_written(file)
     return 0
 
 

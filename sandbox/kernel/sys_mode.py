@@ -21,6 +21,7 @@ from sandbox.abi.flags import (
     X_OK,
 )
 from sandbox.abi.structs import NANOSECONDS, PAIR
+from sandbox.kernel import watching
 from sandbox.kernel.lookup import find, find_with, namespace, opened
 from sandbox.kernel.row import FULL, Row
 from sandbox.vfs.anonymous import AnonymousFile
@@ -46,6 +47,7 @@ def fchmod(task: Task, fd: int, mode: int) -> int:
     if isinstance(file, AnonymousFile):
         raise Errno(EOPNOTSUPP)  # whoever asks
     namespace(task).chmod(place_of(file), mode & 0o7777)
+    watching.tell_changed(place_of(file))
     return 0
 
 
@@ -56,6 +58,7 @@ def fchmodat(task: Task, dirfd: int, path: bytes, mode: int) -> int:
 def fchmodat2(task: Task, dirfd: int, path: bytes, mode: int, flags: int) -> int:
     place = find_with(task, dirfd, path, flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
     namespace(task).chmod(place, mode & 0o7777)
+    watching.tell_changed(place)
     return 0
 
 
@@ -87,6 +90,8 @@ def fchownat(task: Task, dirfd: int, path: bytes, uid: int, gid: int, flags: int
 
 def _chown(task: Task, place: Place, uid: int, gid: int) -> int:
     namespace(task).chown(place, None if uid == UNCHANGED else uid, None if gid == UNCHANGED else gid)
+    if (uid, gid) != (UNCHANGED, UNCHANGED):
+        watching.tell_changed(place)
     return 0
 
 
@@ -205,6 +210,7 @@ def _set_times(task: Task, place: Place, stamps: tuple[int | None, int | None] |
         namespace(task).change_times(place, now, now, explicit=False)
     else:
         namespace(task).change_times(place, *stamps, explicit=True)
+    watching.tell_times(place, stamps)
     return 0
 
 

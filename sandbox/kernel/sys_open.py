@@ -45,7 +45,7 @@ from sandbox.abi.flags import (
     O_WRONLY,
     open_flags,
 )
-from sandbox.kernel import job_control
+from sandbox.kernel import job_control, watching
 from sandbox.kernel.lookup import install, namespace, start_of
 from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.transfer import SMALL_FILE_MAX, drop_privileges
@@ -99,6 +99,8 @@ def _check_flags(flags: int) -> None:
 def _open(task: Task, tree: Namespace, start: Place, path: bytes, flags: int, mode: int) -> int:
     if task.word == 8 and not flags & O_PATH:
         flags |= O_LARGEFILE  # force_o_largefile(): fcntl(F_GETFL) shows it
+    told = watching.watched(task)
+    known = told and (not flags & O_CREAT or watching.exists(task, start, path) is not None)
     file = tree.open(start, path, flags, mode & ~task.fs.umask, task)
     if not flags & (O_LARGEFILE | O_PATH) and file.node.is_regular and file.node.size > SMALL_FILE_MAX:
         file.release()
@@ -107,7 +109,14 @@ def _open(task: Task, tree: Namespace, start: Place, path: bytes, flags: int, mo
         drop_privileges(task, file.node)
     if isinstance(file, TerminalFile) and not flags & O_NOCTTY:
         job_control.acquire_on_open(task, file.terminal)
-    return install(task, file, bool(flags & O_CLOEXEC))
+    fd = install(task, file, bool(flags & O_CLOEXEC))
+    if told and not flags & O_PATH:
+        if not known:
+            watching.tell_created(task, start, path)
+        watching.tell_opened(file)
+        if known and flags & O_TRUNC:
+            watching.tell_written(file)
+    return fd
 
 
 # -- openat2 -----------------------------------------------------------------------------------------------

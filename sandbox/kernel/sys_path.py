@@ -19,28 +19,32 @@ from sandbox.abi.flags import (
     S_IFCHR,
     S_IFMT,
 )
+from sandbox.kernel import watching
 from sandbox.kernel.lookup import find, namespace, start_of
 from sandbox.kernel.row import FULL, Row
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
+    from sandbox.vfs.mount import Place
 
 CAP_DAC_READ_SEARCH = 2
 
 
 def unlink(task: Task, path: bytes) -> int:
-    namespace(task).unlink(start_of(task, AT_FDCWD, path), path)
-    return 0
+    return unlinkat(task, AT_FDCWD, path, 0)
 
 
 def unlinkat(task: Task, dirfd: int, path: bytes, flags: int) -> int:
     if flags & ~AT_REMOVEDIR:
         raise Errno(EINVAL)
     tree, start = namespace(task), start_of(task, dirfd, path)
+    victim = watching.exists(task, start, path) if watching.watched(task) else None
     if flags & AT_REMOVEDIR:
         tree.rmdir(start, path)
     else:
         tree.unlink(start, path)
+    if victim is not None and victim.parent is not None:
+        watching.tell_removed(task, victim.parent.node, victim.name, victim.node)
     return 0
 
 
@@ -54,7 +58,10 @@ def linkat(task: Task, old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, f
     if flags & AT_EMPTY_PATH and not task.credentials.capable(CAP_DAC_READ_SEARCH):
         raise Errno(ENOENT)
     source = find(task, old_dirfd, old, bool(flags & AT_SYMLINK_FOLLOW), bool(flags & AT_EMPTY_PATH))
-    namespace(task).link(source, start_of(task, new_dirfd, new), new)
+    start = start_of(task, new_dirfd, new)
+    namespace(task).link(source, start, new)
+    if watching.watched(task):
+        watching.tell_linked(task, start, new)
     return 0
 
 
@@ -65,7 +72,10 @@ def symlink(task: Task, target: bytes, path: bytes) -> int:
 def symlinkat(task: Task, target: bytes, dirfd: int, path: bytes) -> int:
     if not target:
         raise Errno(ENOENT)
-    namespace(task).symlink(target, start_of(task, dirfd, path), path)
+    start = start_of(task, dirfd, path)
+    namespace(task).symlink(target, start, path)
+    if watching.watched(task):
+        watching.tell_created(task, start, path)
     return 0
 
 
@@ -107,8 +117,26 @@ def renameat2(task: Task, old_dirfd: int, old: bytes, new_dirfd: int, new: bytes
     except Errno:
         tree.parent(old_start, old)  # what is wrong with the old name comes first
         raise
-    tree.rename(old_start, old, new_start, new, flags)
+    if watching.watched(task):
+        _rename_watched(task, (old_start, old), (new_start, new), flags)
+    else:
+        tree.rename(old_start, old, new_start, new, flags)
     return 0
+
+
+def _rename_watched(task: Task, old: tuple[Place, bytes], new: tuple[Place, bytes], flags: int) -> None:
+    tree = namespace(task)
+    moved, replaced = watching.exists(task, *old), watching.exists(task, *new)
+    tree.rename(*old, *new, flags)
+    if moved is None or (replaced is not None and replaced.node is moved.node):
+        return
+    old_parent, old_name = tree.parent(*old)
+    new_parent, new_name = tree.parent(*new)
+    exchanged = bool(flags & RENAME_EXCHANGE)
+    gone = None if replaced is None or exchanged else replaced.node
+    watching.tell_renamed(task, old_parent.node, old_name, new_parent.node, new_name, moved.node, gone)
+    if exchanged and replaced is not None:
+        watching.tell_renamed(task, new_parent.node, new_name, old_parent.node, old_name, replaced.node, None)
 
 
 def mknod(task: Task, path: bytes, mode: int, device: int) -> int:
@@ -119,7 +147,10 @@ def mknodat(task: Task, dirfd: int, path: bytes, mode: int, device: int) -> int:
     """The 32-bit device number of the call and st_rdev are encoded alike (`new_encode_dev`)."""
     if mode & S_IFMT not in (S_IFCHR, S_IFBLK):
         device = 0
-    namespace(task).mknod(start_of(task, dirfd, path), path, mode & 0xFFFF & ~task.fs.umask, device)
+    start = start_of(task, dirfd, path)
+    namespace(task).mknod(start, path, mode & 0xFFFF & ~task.fs.umask, device)
+    if watching.watched(task):
+        watching.tell_created(task, start, path)
     return 0
 
 

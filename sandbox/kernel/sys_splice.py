@@ -32,6 +32,7 @@ from sandbox.kernel.transfer import (
     vector,
     wait_for,
 )
+from sandbox.kernel.watching import tell_read, tell_written
 from sandbox.vfs.anonymous import AnonymousFile
 from sandbox.vfs.pipe import PipeEnd
 from sandbox.wait import Block
@@ -57,6 +58,13 @@ def _load_offset(task: Task, address: int, width: int = 8) -> int | None:
 def _store_offset(task: Task, address: int, offset: int | None, width: int = 8) -> None:
     if offset is not None:
         task.space.copy_out(address, offset.to_bytes(width, "little", signed=True))
+
+
+def _told(source: OpenFile, target: OpenFile, count: int) -> int:
+    if count:
+        tell_read(source)
+        tell_written(target)
+    return count
 
 
 # -- sendfile ----------------------------------------------------------------------------------------------
@@ -95,7 +103,7 @@ def _sendfile(task: Task, target_fd: int, source_fd: int, address: int, count: i
         raise Errno(EINVAL)
     if width == 4 and (at if at is not None else source.position) > 0x7FFFFFFF:
         raise Errno(EOVERFLOW)
-    return _stream(task, source, target, at, address, min(count, MAX_COUNT), width)
+    return _told(source, target, _stream(task, source, target, at, address, min(count, MAX_COUNT), width))
 
 
 def _stream(
@@ -214,7 +222,7 @@ def copy_file_range(
         target_at = None if target_at is None else target_at + moved
     _store_offset(task, source_address, source_at)
     _store_offset(task, target_address, target_at)
-    return done
+    return _told(source, target, done)
 
 
 def _check_copy(source: OpenFile, target: OpenFile) -> None:
@@ -264,7 +272,7 @@ def splice(
         moved = _into_pipe(task, source, target, count, source_at, now)
     _store_offset(task, source_address, None if source_at is None else source_at + moved)
     _store_offset(task, target_address, None if target_at is None else target_at + moved)
-    return moved
+    return _told(source, target, moved)
 
 
 def _check_place(file: OpenFile, offset: int | None) -> None:

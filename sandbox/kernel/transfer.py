@@ -32,6 +32,7 @@ from sandbox.abi.structs import IOVEC
 from sandbox.kernel.job_control import may_read, may_write
 from sandbox.kernel.readiness import deadline_after, wait
 from sandbox.kernel.signals import SignalInfo, send_to_task
+from sandbox.kernel.watching import tell_read, tell_written
 from sandbox.vfs.terminal import TerminalFile
 from sandbox.wait import Block
 
@@ -93,6 +94,13 @@ def receive(
     task: Task, file: OpenFile, segments: Segments, offset: int | None = None, nonblocking: bool = False
 ) -> int:
     """read(2) and relatives. `offset` None: at the file's position."""
+    count = _receive(task, file, segments, offset, nonblocking)
+    if count and file.node.filesystem.watched:
+        tell_read(file)
+    return count
+
+
+def _receive(task: Task, file: OpenFile, segments: Segments, offset: int | None, nonblocking: bool) -> int:
     total = sum(length for _, length in segments)
     if not total:
         return len(file.read(0, offset))
@@ -181,6 +189,13 @@ def _store(space: AddressSpace, address: int, data: bytes) -> int:
 
 def send(task: Task, file: OpenFile, segments: Segments, offset: int | None = None, nonblocking: bool = False) -> int:
     """write(2) and relatives. `offset` None: at the file's position."""
+    count = _send(task, file, segments, offset, nonblocking)
+    if count and file.node.filesystem.watched:
+        tell_written(file)
+    return count
+
+
+def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, nonblocking: bool) -> int:
     total = sum(length for _, length in segments)
     if not total:
         if not (file.node.is_regular and file.writable):  # there it would move the position of O_APPEND

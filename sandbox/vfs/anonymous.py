@@ -21,6 +21,8 @@ class AnonymousFs(Filesystem):
     def __init__(self) -> None:
         super().__init__()
         self.device = 0xD
+        self.watchers = 0  # inotify descriptors: while there are none, nobody need be told anything
+        self.cookie = 0  # of the last rename that was told
         self._last_ino = 0
 
     def node(self, kind: bytes) -> AnonymousNode:

@@ -76,7 +76,17 @@ class OpenFile:
         if self.references == 0:
             if self.node.locks is not None:
                 self.node.locks.drop(self)
+            if self.node.filesystem.watched:
+                self._tell_of_close()
             self.close()
+
+    def _tell_of_close(self) -> None:
+        from sandbox.vfs.inotify import IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, deleted, notify_place
+
+        if self.place is not None and not self.flags & O_PATH:
+            notify_place(self.place, IN_CLOSE_WRITE if self.writable else IN_CLOSE_NOWRITE)
+            if self.place.removed and self.node.watches is not None and not self.node.stat().nlink:
+                deleted(self.node)
 
     def close(self) -> None:
         """Called once, when the last reference has gone; not to be called by others."""

@@ -48,6 +48,7 @@ from sandbox.vfs.file import DirectoryEntry, DirectoryFile, OpenFile
 
 if TYPE_CHECKING:
     from sandbox.memory import PageSource
+    from sandbox.vfs.inotify import Watch
     from sandbox.vfs.lock import FileLocks
     from sandbox.vfs.mount import Place
 
@@ -129,7 +130,7 @@ def device_number(major: int, minor: int) -> int:
 class Node:
     """One inode. `mode` includes the type (S_IFMT)."""
 
-    __slots__ = ("__weakref__", "filesystem", "gid", "ino", "locks", "mode", "uid")
+    __slots__ = ("__weakref__", "filesystem", "gid", "ino", "locks", "mode", "uid", "watches")
 
     def __init__(self, filesystem: Filesystem, ino: int, mode: int, uid: int = 0, gid: int = 0) -> None:
         self.filesystem = filesystem
@@ -138,6 +139,7 @@ class Node:
         self.uid = uid
         self.gid = gid
         self.locks: FileLocks | None = None  # made by the first advisory lock
+        self.watches: list[Watch] | None = None  # inotify
 
     # -- attributes -------------------------------------------------------------------------------------
 
@@ -283,6 +285,7 @@ class Filesystem:
         self.device = 0
         self.listing_budget = 100_000  # directory entries that open directories may hold on to (file.py)
         self.lock_budget = 10_000  # advisory locks on all files together (lock.py)
+        self.watched = 0  # inodes that somebody watches (inotify.py): while it is 0, nobody need be told anything
 
     @property
     def root(self) -> Node:
