@@ -80,6 +80,10 @@ def vector(task: Task, address: int, count: int) -> Segments:
     return result
 
 
+def _length(segments: Segments) -> int:
+    return segments[0][1] if len(segments) == 1 else sum(length for _, length in segments)
+
+
 def wait_for(file: OpenFile, nonblocking: bool = False) -> NoReturn:
     """The file has nothing to give or no room to take."""
     if nonblocking or file.flags & O_NONBLOCK:
@@ -101,16 +105,19 @@ def receive(
 
 
 def _receive(task: Task, file: OpenFile, segments: Segments, offset: int | None, nonblocking: bool) -> int:
-    total = sum(length for _, length in segments)
+    total = _length(segments)
     if not total:
         return len(file.read(0, offset))
-    seekable = file.node.mode & S_IFMT in (S_IFREG, S_IFBLK)
-    terminal = file.terminal if isinstance(file, TerminalFile) else None
-    if terminal is not None:
-        may_read(task, terminal)
-    if not seekable and not task.space.writable(segments[0][0], 1):
-        file.read(0)  # a descriptor that cannot be read fails for that reason
-        raise Errno(EFAULT)  # before a stream loses bytes that the guest cannot take
+    kind = file.node.mode & S_IFMT
+    seekable = kind in (S_IFREG, S_IFBLK)
+    terminal = None
+    if not seekable:
+        if isinstance(file, TerminalFile):
+            terminal = file.terminal
+            may_read(task, terminal)
+        if not task.space.writable(segments[0][0], 1):
+            file.read(0)  # a descriptor that cannot be read fails for that reason
+            raise Errno(EFAULT)  # before a stream loses bytes that the guest cannot take
     done = 0
     while True:
         size = min(total - done, PIECE)
@@ -196,7 +203,7 @@ def send(task: Task, file: OpenFile, segments: Segments, offset: int | None = No
 
 
 def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, nonblocking: bool) -> int:
-    total = sum(length for _, length in segments)
+    total = _length(segments)
     if not total:
         if not (file.node.is_regular and file.writable):  # there it would move the position of O_APPEND
             file.write(b"", offset)
