@@ -60,9 +60,9 @@ class Emulator:
                 self.plain += character
             else:
                 assert character.isprintable(), f"a control character on the screen: {character!r}"
-                if self.y < self.rows and self.x < self.columns:
+                if self.y < self.rows:
                     self.cells[self.y][self.x] = character
-                self.x += 1
+                self.x = min(self.x + 1, self.columns - 1)  # no wrapping: the cursor stays on the last cell
 
     def _act(self, private: str, numbers: str, final: str) -> None:
         if private:

@@ -36,6 +36,8 @@ def test_draws_and_quits() -> None:
         terminal.press("j")
         terminal.press("3")
         terminal.wait_for("WAITS FOR")
+        terminal.press("9")
+        terminal.wait_for("BEHIND")  # the last cells of a row are drawn, too
         terminal.press("q")
         assert terminal.wait_for_end() == 0
         assert terminal.is_restored()

@@ -22,7 +22,7 @@ from sandbox.dashboard.palette import UNICODE, Look, look_for
 from sandbox.dashboard.screen import Screen
 from sandbox.dashboard.source import Done, Request, Source, Wish
 from sandbox.dashboard.view import View
-from sandbox.errors import SandboxError
+from sandbox.errors import ConfigurationError, SandboxError
 
 INTERVAL = 0.1  # seconds between pictures
 _QUICK = 0.02  # after a key: let typed-ahead keys arrive
@@ -208,12 +208,17 @@ def run(
     """The dashboard on this process's terminal, until the operator leaves or `until` says so.
 
     Returns 0, or 128+n when signal n ended it; the terminal is as it was before in every case."""
+    if environment.get("TERM", "dumb") == "dumb":
+        raise ConfigurationError("the dashboard needs a terminal that can move its cursor: TERM is dumb")
     app = App(source, interface, look_for(environment=environment))
     opened = -1
     if sys.stdin is not None and sys.stdin.isatty():
         descriptor = sys.stdin.fileno()
     else:
-        opened = descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            opened = descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            raise ConfigurationError("the dashboard needs a terminal to read keys from") from None
     try:
         screen = Screen(sys.stdout.fileno(), unicode=app.look.signs is UNICODE, environment=environment)
         sys.stdout.flush()

@@ -84,7 +84,9 @@ class Screen:
         for number, row in enumerate(rows, 1):
             mark = (row.plain, tuple(row.spans))
             if whole or self._shown[number - 1] != mark:
-                out.append(f"\x1b[{number};1H{self._render(row)}\x1b[0m\x1b[K")
+                # Erased before, not after: at the end of a full row the cursor stands on its last cell.
+                erase = "" if whole or text.width(row.plain) >= text.width(self._shown[number - 1][0]) else "\x1b[K"
+                out.append(f"\x1b[{number};1H{erase}{self._render(row)}\x1b[0m")
             shown.append(mark)
         self._shown = shown
         if out:
