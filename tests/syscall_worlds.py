@@ -66,6 +66,10 @@ class World:
     def peek(self, address: int, size: int) -> bytes:
         raise NotImplementedError
 
+    def become(self, uid: int, gid: int) -> None:
+        """Another user, for good."""
+        raise NotImplementedError
+
     def has(self, name: str) -> bool:
         return name in NUMBERS[self.isa]
 
@@ -227,6 +231,11 @@ class GuestWorld(World):
     def become(self, uid: int, gid: int) -> None:
         self.task.credentials = Credentials(uid, gid)
 
+    def advance(self, nanoseconds: int) -> None:
+        clock = self.machine.clock
+        assert isinstance(clock, VirtualClock)
+        clock.advance(nanoseconds)
+
     def other(self, share_files: bool = False) -> GuestWorld:
         """A task of another process of the same machine, with copies of the descriptors (fork)."""
         mine = self.task
@@ -317,6 +326,11 @@ class HostWorld(World):
 
     def peek(self, address: int, size: int) -> bytes:
         return ctypes.string_at(address, size)
+
+    def become(self, uid: int, gid: int) -> None:
+        assert self.call("setgroups", 0, None) == 0
+        assert self.call("setresgid", gid, gid, gid) == 0
+        assert self.call("setresuid", uid, uid, uid) == 0
 
     def call(self, name: str, *arguments: Value) -> int:
         raw: list[ctypes.c_long] = []

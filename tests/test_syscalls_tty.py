@@ -1,4 +1,4 @@
-"""ioctl: on files, pipes, devices and pseudo terminals; job control."""
+"""ioctl: on files, pipes, devices and pseudo terminals."""
 
 from __future__ import annotations
 
@@ -15,89 +15,41 @@ from sandbox.abi.errno import (
     ENODEV,
     ENOSPC,
     ENOTTY,
-    ENXIO,
-    EPERM,
-    ESRCH,
 )
-from sandbox.abi.flags import F_GETFD, F_GETFL, O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY
-from sandbox.abi.signals import SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH, bit
-from sandbox.abi.structs import TERMIOS
+from sandbox.abi.flags import F_GETFD, F_GETFL, O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDWR, O_WRONLY
 from sandbox.clock import VirtualClock
-from sandbox.kernel.signals import Action
 from sandbox.vfs import termios as T
 from sandbox.vfs.line_discipline import BACKLOG, LINE_MAX, LineDiscipline
 from sandbox.vfs.terminal import Terminal
 from sandbox.vfs.termios import Termios
 from tests.syscall_cases import Cases, World
+from tests.syscall_terminals import (
+    FIGETBSZ,
+    FIOCLEX,
+    FIONBIO,
+    FIONCLEX,
+    FIONREAD,
+    TCFLSH,
+    TCGETS,
+    TCSETS,
+    TCXONC,
+    TIOCGPTN,
+    TIOCGPTPEER,
+    TIOCGWINSZ,
+    TIOCSPTLCK,
+    TIOCSWINSZ,
+    configure,
+    exactly,
+    number,
+    put,
+    read,
+    settings,
+    terminal_pair,
+    write,
+)
 from tests.syscall_worlds import BAD, GuestWorld
 
 CASES = Cases()
-TCGETS, TCSETS, TCSETSF, TCFLSH, TCXONC = 0x5401, 0x5402, 0x5404, 0x540B, 0x540A
-TIOCSCTTY, TIOCGPGRP, TIOCSPGRP, TIOCNOTTY, TIOCGSID = 0x540E, 0x540F, 0x5410, 0x5422, 0x5429
-TIOCGWINSZ, TIOCSWINSZ, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX, FIGETBSZ = (
-    0x5413, 0x5414, 0x541B, 0x5421, 0x5451, 0x5450, 2,
-)  # fmt: skip
-TIOCGPTN, TIOCSPTLCK, TIOCGPTPEER, TIOCOUTQ = 0x80045430, 0x40045431, 0x5441, 0x5411
-
-
-def number(w: World, fd: int, request: int) -> int:
-    buffer = w.memory(b"\xff" * 8)
-    result = w.call("ioctl", fd, request, buffer)
-    return result if result < 0 else struct.unpack("<i", w.peek(buffer, 4))[0]
-
-
-def put(w: World, fd: int, request: int, value: int) -> int:
-    return w.call("ioctl", fd, request, w.memory(struct.pack("<i", value)))
-
-
-def read(w: World, fd: int, count: int = 256) -> bytes:
-    buffer = bytearray(count)
-    result = w.call("read", fd, buffer, count)
-    assert result >= 0, result
-    return bytes(buffer[:result])
-
-
-def exactly(w: World, fd: int, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        piece = read(w, fd, count - len(data))
-        assert piece
-        data += piece
-    return data
-
-
-def write(w: World, fd: int, data: bytes) -> None:
-    assert w.call("write", fd, data, len(data)) == len(data)
-
-
-def terminal_pair(w: World) -> tuple[int, int]:
-    master = w.open(b"/dev/ptmx", O_RDWR | O_NOCTTY)
-    assert put(w, master, TIOCSPTLCK, 0) == 0
-    slave = w.call("ioctl", master, TIOCGPTPEER, O_RDWR | O_NOCTTY)
-    assert slave == master + 1
-    return master, slave
-
-
-def settings(w: World, fd: int) -> list[int | bytes]:
-    buffer = w.memory(bytes(TERMIOS.size))
-    assert w.call("ioctl", fd, TCGETS, buffer) == 0
-    return list(TERMIOS.unpack(w.peek(buffer, TERMIOS.size)))
-
-
-def configure(w: World, fd: int, request: int = TCSETS, **change: int) -> None:
-    """`set_local=...` and `clear_local=...`, and so on; `vmin` and `vtime`."""
-    values = settings(w, fd)
-    for index, name in enumerate(("input", "output", "control", "local")):
-        old = values[index]
-        assert isinstance(old, int)
-        values[index] = (old | change.get(f"set_{name}", 0)) & ~change.get(f"clear_{name}", 0)
-    characters = values[5]
-    assert isinstance(characters, bytes)
-    changed = bytearray(characters)
-    changed[T.VMIN] = change.get("vmin", changed[T.VMIN])
-    changed[T.VTIME] = change.get("vtime", changed[T.VTIME])
-    values[5] = bytes(changed)
-    assert w.call("ioctl", fd, request, w.memory(TERMIOS.pack(*values))) == 0
 
 
 # -- what every file knows ---------------------------------------------------------------------------------
@@ -331,119 +283,6 @@ def raw_reads_count_and_time(w: GuestWorld) -> None:
     assert w.again() == 0
     write(w, master, b"x")
     assert read(w, slave) == b"x"
-
-
-# -- job control -------------------------------------------------------------------------------------------
-
-
-def controlled(w: GuestWorld) -> tuple[int, int]:
-    """A terminal that controls the session of process 1."""
-    master, slave = terminal_pair(w)
-    assert w.call("ioctl", slave, TIOCSCTTY, 0) == 0
-    return master, slave
-
-
-@CASES("ioctl", host=False)
-def control_characters_are_signals(w: GuestWorld) -> None:
-    master, _ = controlled(w)
-    for typed, signal, shown in [(b"x\x03", SIGINT, b"x^C"), (b"\x1c", SIGQUIT, b"^\\"), (b"\x1a", SIGTSTP, b"^Z")]:
-        write(w, master, typed)
-        assert w.pending_signals & bit(signal), typed
-        assert read(w, master) == shown
-    assert w.call("ioctl", master, TIOCSWINSZ, w.memory(struct.pack("<HHHH", 10, 20, 0, 0))) == 0
-    w.task.process.actions[SIGWINCH] = Action(0x1000)
-    assert w.call("ioctl", master, TIOCSWINSZ, w.memory(struct.pack("<HHHH", 11, 20, 0, 0))) == 0
-    assert w.pending_signals & bit(SIGWINCH)
-
-
-@CASES("ioctl", host=False)
-def a_session_has_one_terminal(w: GuestWorld) -> None:
-    _, slave = terminal_pair(w)
-    assert number(w, slave, TIOCGPGRP) == -ENOTTY
-    assert number(w, slave, TIOCGSID) == -ENOTTY
-    assert w.open(b"/dev/tty", O_RDWR) == -ENXIO
-    assert w.call("ioctl", slave, TIOCSCTTY, 0) == 0
-    assert number(w, slave, TIOCGPGRP) == 1
-    assert number(w, slave, TIOCGSID) == 1
-    own = w.open(b"/dev/tty", O_RDWR)
-    assert own > 0
-    assert number(w, own, TIOCGPGRP) == 1
-    other_master = w.open(b"/dev/ptmx", O_RDWR | O_NOCTTY)
-    assert put(w, other_master, TIOCSPTLCK, 0) == 0
-    other = w.call("ioctl", other_master, TIOCGPTPEER, O_RDWR | O_NOCTTY)
-    assert w.call("ioctl", other, TIOCSCTTY, 0) == -EPERM
-    assert put(w, slave, TIOCSPGRP, 999) == -ESRCH
-    assert put(w, slave, TIOCSPGRP, -1) == -EINVAL
-    assert put(w, other, TIOCSPGRP, 1) == -ENOTTY
-    assert w.call("ioctl", slave, TIOCNOTTY, 0) == 0
-    assert w.pending_signals & bit(SIGHUP)
-    assert w.open(b"/dev/tty", O_RDWR) == -ENXIO
-    assert w.call("ioctl", slave, TIOCNOTTY, 0) == -ENOTTY
-
-
-@CASES("openat", host=False)
-def a_leader_gets_the_first_terminal_it_opens(w: GuestWorld) -> None:
-    master = w.open(b"/dev/ptmx", O_RDWR)
-    assert put(w, master, TIOCSPTLCK, 0) == 0
-    assert w.open(b"/dev/pts/0", O_RDWR | O_NOCTTY) > 0
-    assert w.open(b"/dev/tty", O_RDWR) == -ENXIO
-    assert w.open(b"/dev/pts/0", O_RDWR) > 0
-    assert w.open(b"/dev/tty", O_RDONLY) > 0
-
-
-@CASES("ioctl", host=False)
-def the_background_is_stopped(w: GuestWorld) -> None:
-    master, slave = controlled(w)
-    child = w.other()
-    process = child.task.process
-    process.group = process.pid
-    buffer = child.memory(bytes(4))
-    write(w, master, b"x\n")
-    assert child.blocks("read", slave, buffer, 4)
-    assert child.pending_signals & bit(SIGTTIN)
-    process.discard_pending(bit(SIGTTIN))
-    child.task.signals.mask = bit(SIGTTIN)
-    assert child.call("read", slave, buffer, 4) == -EIO
-    assert child.call("write", slave, b"fine", 4) == 4
-    configure(w, slave, set_local=T.TOSTOP)
-    assert child.blocks("write", slave, b"no", 2)
-    assert child.pending_signals & bit(SIGTTOU)
-    process.discard_pending(bit(SIGTTOU))
-    assert child.blocks("ioctl", slave, TIOCSPGRP, child.memory(struct.pack("<i", process.group)))
-    child.task.signals.mask = bit(SIGTTOU)
-    assert put(child, slave, TIOCSPGRP, process.group) == 0
-    assert number(w, slave, TIOCGPGRP) == process.group
-    assert read(child, slave) == b"x\n"
-    write(w, master, b"\x03")
-    assert child.pending_signals & bit(SIGINT)
-    assert not w.pending_signals & bit(SIGINT)
-
-
-@CASES("ioctl", host=False)
-def closing_the_master_hangs_up(w: GuestWorld) -> None:
-    master, _ = controlled(w)
-    w.task.process.actions[SIGCONT] = Action(0x1000)
-    assert w.call("close", master) == 0
-    assert w.pending_signals & bit(SIGHUP)
-    assert w.pending_signals & bit(SIGCONT)
-
-
-@CASES("ioctl", host=False)
-def the_terminal_of_the_host(w: GuestWorld) -> None:
-    terminal, file = w.machine.terminals.make_console(30, 100)
-    fd = w.task.files.allocate(file)
-    taken = []
-    terminal.on_output = lambda: taken.append(terminal.take_output())
-    write(w, fd, b"hi\n")
-    terminal.type(b"k\n")
-    assert b"".join(taken) == b"hi\r\nk\r\n"
-    assert read(w, fd) == b"k\n"
-    assert w.open(b"/dev/console", O_RDWR) > 0
-    assert w.task.files.get(fd).path == b"/dev/pts/0"
-    buffer = w.memory(bytes(8))
-    assert w.call("ioctl", fd, TIOCGWINSZ, buffer) == 0
-    assert struct.unpack("<HHHH", w.peek(buffer, 8)) == (30, 100, 0, 0)
-    assert number(w, fd, TIOCOUTQ) == 0
 
 
 test_guest, test_host, test_proof = CASES.tests()
