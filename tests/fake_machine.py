@@ -188,6 +188,9 @@ class FakeGround:
     def boot(self) -> FakeMachine:
         return FakeMachine(self._stock, self._config, self._surroundings)
 
+    def retire(self, machine: FakeMachine) -> None:
+        machine.release()
+
     def change_limit(self, config: VmConfig, limit: str, machine: object) -> None:
         self.changes.append(limit)
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,9 @@ import sandbox
 from sandbox.errors import ConfigurationError, LoadError, StateError
 from sandbox.guests import guest
 from sandbox.hypervisor import Hypervisor
+from sandbox.hypervisor.volumes import volume_store
 from sandbox.loader import read_symbols
+from sandbox.vfs.root import put_file
 from sandbox.vm import VM
 
 ISAS = ("x86_64", "i386", "arm64", "arm", "riscv64")
@@ -289,6 +292,30 @@ def test_volumes_and_files(tmp_path: Path) -> None:
         assert vm.files.read("/bin/hello.x86_64")[:4] == b"\x7fELF"
         with pytest.raises(ConfigurationError, match="no such file"):
             vm.files.read("/nothing")
+
+
+def test_named_volumes_are_locked_only_while_a_vm_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SANDBOX_HOME", str(tmp_path))
+    volume_store().create("data", 1 << 20)
+    with Hypervisor() as room:
+        first = room.create("first", [path_of("burner", "arm64")], volumes=["data:/data"]).start()
+        second = room.create("second", [path_of("hello", "arm64")], volumes=["data:/data"])
+        with pytest.raises(StateError, match="in use"):
+            second.start()
+        assert second.state == "created"
+        ground: Any = room._tenant(first).ground
+        with room.enter():
+            put_file(ground._tree, b"/data/note", b"kept")
+        assert first.files.read("/data/note") == b"kept"
+        first.kill()
+        assert second.start().wait(PATIENCE) == 0
+        third = room.create("third", [path_of("burner", "arm64")], volumes=["data:/data:ro"]).start()
+        assert third.files.read("/data/note") == b"kept"
+        third.kill()
+        assert third.start().files.read("/data/note") == b"kept"
+        lost = room.create("lost", [path_of("hello", "arm64")], volumes=["nowhere:/data"])
+        with pytest.raises(ConfigurationError, match="no volume named nowhere"):
+            lost.start()
 
 
 def test_nothing_is_left_behind() -> None:

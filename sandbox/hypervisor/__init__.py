@@ -3,7 +3,7 @@
     front.py         Hypervisor: what a person uses
     builder.py       what a VM is built from: the interface, and the frame pool and engines behind the real one
     linux.py         Linux VMs: root filesystem, mounts, stdio, program
-    program.py       finding a program and its ISA
+    program.py       finding a program and its ISA     volumes.py   named volumes
     supervisor.py    the lives of VMs: start, pause, stop, kill, restart, deadlines
     turns.py         one turn of a VM on an engine, charged
     tenant.py        what the hypervisor keeps of one VM

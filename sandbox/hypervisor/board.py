@@ -64,6 +64,9 @@ class BoardGround:
             source=console.renew_input(),
         )
 
+    def retire(self, machine: Machine) -> None:
+        machine.release()
+
     def change_limit(self, config: VmConfig, limit: str, machine: Machine | None) -> None:
         if limit == "memory":
             self._account.limit = _with_tables(config.memory) // PAGE_SIZE

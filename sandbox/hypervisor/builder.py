@@ -50,6 +50,9 @@ class Ground(Protocol):
     def boot(self) -> Machine:
         """A new machine, ready to run its program. Raises LoadError, ConfigurationError, OutOfMemory."""
 
+    def retire(self, machine: Machine) -> None:
+        """It has ended: release it, and what was there for it alone."""
+
     def change_limit(self, config: VmConfig, limit: str, machine: Machine | None) -> None:
         """`limit` now has the value it has in `config`."""
 

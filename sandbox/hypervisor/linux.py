@@ -6,15 +6,18 @@ restart finds them as they were. Neighbours: images.py, program.py, sandbox.kern
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import partial
 
 from sandbox.abi.errno import Errno
 from sandbox.engine import isa_named
 from sandbox.errors import ConfigurationError
+from sandbox.events import Defect
 from sandbox.hypervisor.builder import Kind, Surroundings
 from sandbox.hypervisor.images import Images
 from sandbox.hypervisor.program import check_host_file, find_isa, place_in_guest
+from sandbox.hypervisor.volumes import volume_store
 from sandbox.kernel.linux import LinuxMachine
 from sandbox.kernel.process import MachineLimits
 from sandbox.kernel.start import boot
@@ -28,7 +31,8 @@ from sandbox.vfs.procfs import ProcFs
 from sandbox.vfs.root import build_root, get_file, mount_at, mount_host, mount_proc
 from sandbox.vfs.stream import StreamFile, StreamNode
 from sandbox.vfs.tmpfs import Tmpfs
-from sandbox.vm import VmConfig, Volume
+from sandbox.vfs.volume import VolumeFs
+from sandbox.vm import VmConfig
 
 LARGEST_FILE = 256 << 20  # what `files.read` brings out at most
 
@@ -42,6 +46,7 @@ class LinuxGround:
         self._account = pool.account(config.memory)
         self._mounts: Mounts | None = None
         self._proc: ProcFs | None = None
+        self._volumes: list[tuple[bytes, VolumeFs]] = []
         self._closed = False
         self.reads, self.writes = _common_directories(config)
         try:
@@ -84,17 +89,31 @@ class LinuxGround:
             filesystem = Tmpfs(self._pool, self._account, surroundings.clock, limit, root_mode=0o1777)
             mount_at(mounts, place, filesystem, source=b"tmpfs")
         for volume in config.volumes:
-            self._mount(mounts, volume)
+            if "/" not in volume.source:
+                continue  # by name: while a machine runs
+            if not os.path.exists(volume.source):
+                raise ConfigurationError(f"{volume.source} does not exist: nothing to mount")
+            mount_host(mounts, volume.path, volume.source, volume.read_only, self._images.descriptors)
         return program
 
-    def _mount(self, mounts: Mounts, volume: Volume) -> None:
-        if "/" not in volume.source:
-            raise ConfigurationError(
-                f"named volumes are not served yet ({volume.source!r}); a host directory is written with a slash"
-            )
-        if not os.path.exists(volume.source):
-            raise ConfigurationError(f"{volume.source} does not exist: nothing to mount")
-        mount_host(mounts, volume.path, volume.source, volume.read_only, self._images.descriptors)
+    def _mount_volumes(self) -> None:
+        """Volumes by name are locked while they are mounted, so they are only for as long as a machine runs."""
+        for volume in self._config.volumes:
+            if "/" not in volume.source:
+                filesystem = volume_store().open(volume.source, self._surroundings.clock, volume.read_only)
+                self._volumes.append((volume.path, filesystem))
+                mount_at(self._tree, volume.path, filesystem, volume.read_only, os.fsencode(volume.source))
+
+    def _unmount_volumes(self) -> None:
+        while self._volumes:
+            path, filesystem = self._volumes.pop()
+            with contextlib.suppress(Errno):  # never mounted; or the guest has mounted something below
+                self._tree.unmount(path)
+            try:
+                filesystem.close()
+            except Exception as error:  # the host's disk is full, say: the VM ends all the same
+                where = path.decode("utf-8", "backslashreplace")
+                self._surroundings.recorder.record(Defect(f"closing the volume at {where}", str(error)))
 
     def boot(self) -> Machine:
         config, surroundings = self._config, self._surroundings
@@ -116,6 +135,7 @@ class LinuxGround:
             if self._proc is None:
                 self._proc = mount_proc(self._tree, view)
             self._proc.view = view
+            self._mount_volumes()
             boot(
                 machine,
                 config.program,
@@ -126,9 +146,13 @@ class LinuxGround:
                 stdio=self._streams(machine),
             )
         except BaseException:
-            machine.release()
+            self.retire(machine)
             raise
         return machine
+
+    def retire(self, machine: Machine) -> None:
+        machine.release()
+        self._unmount_volumes()
 
     def _streams(self, machine: LinuxMachine) -> list[StreamFile]:
         console = self._surroundings.console
@@ -181,5 +205,6 @@ def _common_directories(config: VmConfig) -> tuple[frozenset[str], frozenset[str
     reads: set[str] = set()
     writes: set[str] = set()
     for volume in config.volumes:
-        (reads if volume.read_only else writes).add(os.path.realpath(volume.source))
+        if "/" in volume.source:
+            (reads if volume.read_only else writes).add(os.path.realpath(volume.source))
     return frozenset(reads), frozenset(writes)

@@ -314,7 +314,7 @@ class Supervisor:
         tenant.vm.attach(None)
         if machine is not None:
             machine.on_wake = None
-            machine.release()
+            tenant.ground.retire(machine)
 
     def _announce(self) -> None:
         self._monitor.changed.notify_all()
