@@ -144,7 +144,7 @@ struct engine {
     uint64_t step_frame; /* x86: the frame that one instruction may execute from and store to */
     uint8_t *guards;     /* x86, per frame: what was found in it */
     uint64_t *exits;     /* x86: addresses at which the translator stops instead of reading on */
-    uint64_t exits_count;
+    uint64_t exits_count, exits_lost;
 };
 
 EXPORT size_t sandbox_layout(int what)
@@ -462,11 +462,14 @@ static bool guard(struct engine *e, uint64_t address, uint64_t frame)
                 uint64_t exit = (start + (uint64_t)(first - bytes)) & e->word_mask, i = 0;
                 while (i < e->exits_count && e->exits[i] != exit)
                     i++;
-                if (++found > MOST_EXITS_OF_PAGE)
+                if (++found > MOST_EXITS_OF_PAGE) {
+                    e->exits_count = before; /* the translator has not been told of the others */
                     return refuse(e, KILLER_LOCKED, address);
+                }
                 if (i == e->exits_count) {
                     if (i == MOST_EXITS) { /* forget those of other pages: they are found again */
                         e->exits_count = 0;
+                        e->exits_lost = 1;
                         e->reason = STOP_GUARD;
                         return false;
                     }
@@ -659,9 +662,14 @@ static bool resolve_flip(struct engine *e, uint64_t pc)
     return true;
 }
 
-static void set_exits(struct engine *e, uint64_t count)
+static void set_exits(struct engine *e)
 {
-    e->call->ctl(e->uc, CTL_WRITE_2(CTL_EXITS), e->exits, (size_t)count);
+    if (e->exits_lost) { /* every page is looked at again, and what was translated with other exits is forgotten */
+        e->call->ctl(e->uc, CTL_WRITE_0(CTL_TB_FLUSH));
+        flush(e);
+        e->exits_lost = 0;
+    }
+    e->call->ctl(e->uc, CTL_WRITE_2(CTL_EXITS), e->exits, (size_t)e->exits_count);
 }
 
 /* The translator has stopped at an exit. Is it the instruction that it is there for, or only in the same place? */
@@ -712,17 +720,17 @@ static bool stopped_at_exit(struct engine *e, uint64_t pc, int error)
 /* x86: one instruction at an exit that is none of those it guards against. */
 static int pass_exit(struct engine *e, uint64_t pc)
 {
-    uint64_t last = --e->exits_count, at = 0;
+    uint64_t at = 0;
     while (e->exits[at] != pc)
         at++;
-    e->exits[at] = e->exits[last];
-    set_exits(e, last); /* the others still hold: the rest of its block is translated, too */
+    e->exits[at] = e->exits[--e->exits_count];
+    set_exits(e); /* the others still hold: the rest of its block is translated, too */
     int error = start(e, pc, 1);
     if (e->reason == STOP_FLIP && !resolve_flip(e, pc))
         error = step_over(e, pc);
     if (e->exits_count < MOST_EXITS)
         e->exits[e->exits_count++] = pc;
-    set_exits(e, e->exits_count);
+    set_exits(e);
     return error;
 }
 
@@ -732,7 +740,7 @@ static bool try_again(struct engine *e, uint64_t pc)
     if (e->reason == STOP_FLIP)
         resolve_flip(e, pc);
     else if (e->reason == STOP_GUARD)
-        set_exits(e, e->exits_count);
+        set_exits(e);
     else
         return false;
     if (e->left > 0)
@@ -1033,11 +1041,7 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
         error = start(e, pc, count);
         pc = read_pc(e);
         if (e->reason == STOP_GUARD) {
-            if (!e->exits_count) { /* there were too many */
-                e->call->ctl(e->uc, CTL_WRITE_0(CTL_TB_FLUSH));
-                flush(e);
-            }
-            set_exits(e, e->exits_count);
+            set_exits(e);
             continue;
         }
         if (e->exits_count && (!count || pc == begun) && is_exit(e, pc) && stopped_at_exit(e, pc, error)) {

@@ -169,6 +169,7 @@ class EngineWords(Structure):
         ("guards", POINTER(c_uint8)),
         ("exits", POINTER(c_uint64)),
         ("exits_count", c_uint64),
+        ("exits_lost", c_uint64),
     ]
 
 

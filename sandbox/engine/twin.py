@@ -327,6 +327,11 @@ class TwinCore:
         pointer = ctypes.cast(self._words.exits, c_void_p).value or 0
         library.control(self._uc, unicorn.UC_CTL_UC_EXITS, pointer, len(addresses))
 
+    def _renew_exits(self) -> None:
+        library.control(self._uc, unicorn.UC_CTL_TB_FLUSH)  # what was cleared may stand in translations
+        self._flush()
+        self._set_exits(self._exits)
+
     def _at_locked_bit(self, pc: int) -> bool:
         code = bytearray()
         while len(code) < 2 * layout.EDGE:
@@ -357,7 +362,7 @@ class TwinCore:
         if self._reason == layout.STOP_FLIP:
             self._resolve_flip(pc)
         elif self._reason == layout.STOP_GUARD:
-            self._set_exits(self._exits)
+            self._renew_exits()
         else:
             return False
         if self._budget.left > 0:
@@ -546,9 +551,7 @@ class TwinCore:
             error = self._start(pc, count)
             pc = self._read(self._words.pc_register) & self._mask
             if self._reason == layout.STOP_GUARD:
-                library.control(self._uc, unicorn.UC_CTL_TB_FLUSH)  # what was cleared may stand in translations
-                self._flush()
-                self._set_exits(self._exits)
+                self._renew_exits()
                 continue
             if pc in self._exits and (not count or pc == begun) and self._stopped_at_exit(pc, error):
                 self._reason = layout.STOP_NONE
