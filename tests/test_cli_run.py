@@ -141,15 +141,18 @@ def test_a_reader_that_goes_away_is_sigpipe() -> None:
     assert done.stdout.splitlines() == [b"count 1", b"141"], done.stderr
 
 
+@pytest.mark.parametrize("options", [[], ["--deterministic"]], ids=["free", "deterministic"])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signals_clean_up(number: signal.Signals, status: int) -> None:
-    with subprocess.Popen(command("counter"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+def test_signals_clean_up(number: signal.Signals, status: int, options: list[str]) -> None:
+    """Also while nobody takes the output."""
+    with subprocess.Popen(
+        command(*options, "counter", "0", "1000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
-        process.stdout.readline()
+        process.stdout.read(1)
         process.send_signal(number)
-        process.stdout.close()
         assert process.wait(PATIENCE) == status
-        assert b"Traceback" not in process.stderr.read()
+        assert process.stderr.read() == b""
 
 
 def test_a_blocked_reader_does_not_outlive_the_timeout() -> None:

@@ -74,9 +74,7 @@ def parser() -> Parser:
     looking.add_argument("--stats", action="store_true", help="figures as JSON on stderr at the end")
     looking.add_argument("--trace", nargs="?", const="-", metavar="FILE",
                          help="system calls, strace-like, to stderr; --trace=FILE: to a file")  # fmt: skip
-    looking.add_argument(
-        "--dashboard", action="store_true", help="watch it in the dashboard; its output goes there"
-    )
+    looking.add_argument("--dashboard", action="store_true", help="watch it in the dashboard; its output goes there")
     looking.add_argument("--deterministic", action="store_true", help="same input, same output, same trace")
     looking.add_argument("--seed", metavar="N", help="of a deterministic run; default: 0")
     made.later("-t", "--tty", value=False, instead="the guest's stdio is pipes so far")
@@ -106,14 +104,16 @@ def run(arguments: list[str]) -> int:
         if given.dashboard:
             return _watch(hypervisor, vm)
         with Foreground(hypervisor, vm) as foreground:
+            interrupted = True
             try:
                 vm.start()
                 status = foreground.wait()
+                interrupted = False
             except Ended as signal:
                 status = 128 + signal.number
             except KeyboardInterrupt:
                 status = 130
-        if vm.lifecycle.ended:
+        if vm.lifecycle.ended and not interrupted:
             _explain(vm, status)
         if trace is not None:
             trace.flush()
