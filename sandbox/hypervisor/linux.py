@@ -27,7 +27,6 @@ from sandbox.machine import Machine
 from sandbox.memory import PAGE_SIZE, FramePool
 from sandbox.vfs.mount import Mounts
 from sandbox.vfs.overlay import Overlay
-from sandbox.vfs.procfs import ProcFs
 from sandbox.vfs.root import build_root, get_file, mount_at, mount_host, mount_proc
 from sandbox.vfs.stream import StreamFile, StreamNode
 from sandbox.vfs.tmpfs import Tmpfs
@@ -45,7 +44,6 @@ class LinuxGround:
         self._surroundings = surroundings
         self._account = pool.account(config.memory)
         self._mounts: Mounts | None = None
-        self._proc: ProcFs | None = None
         self._volumes: list[tuple[bytes, VolumeFs]] = []
         self._closed = False
         self.reads, self.writes = _common_directories(config)
@@ -130,11 +128,8 @@ class LinuxGround:
             events=surroundings.recorder,
         )
         machine.owns_mounts = False
-        view = KernelView(machine)
         try:
-            if self._proc is None:
-                self._proc = mount_proc(self._tree, view)
-            self._proc.view = view
+            mount_proc(self._tree, KernelView(machine))
             self._mount_volumes()
             boot(
                 machine,
@@ -153,6 +148,8 @@ class LinuxGround:
     def retire(self, machine: Machine) -> None:
         machine.release()
         self._unmount_volumes()
+        with contextlib.suppress(Errno):  # it shows the machine, and would keep it
+            self._tree.unmount(b"/proc")
 
     def _streams(self, machine: LinuxMachine) -> list[StreamFile]:
         console = self._surroundings.console

@@ -77,7 +77,7 @@ def configure(name: str, program: Any = (), **options: Any) -> VmConfig:
     """Check everything; None means the default."""
     values: dict[str, Any] = {"name": check_name(name)}
     for option, value in {"program": program, **options}.items():
-        if value is not None:
+        if value is not None or option not in OPTIONS:
             field, parsed = parse_option(option, value)
             values[field] = parsed
     if not values.get("program") and not values.get("board"):
