@@ -200,8 +200,12 @@ def test_a_crash_is_explained(room: Hypervisor) -> None:
     from sandbox.guests import guest as shipped
 
     room.create("wild", [str(shipped("wild", "riscv64").path)], memory="1M").start().wait(PATIENCE)
-    screen = Session(room, columns=200).wait_for("crashed")
-    assert "killed by SIGSEGV" in screen
+    session = Session(room, columns=80, rows=24)
+    screen = session.wait_for("crashed")
+    assert "killed by SIGSEGV: write at 0x10" in screen
+    session.press("2")
+    screen = session.wait_for("▶")
+    assert "sd " in screen and "0000000000000010" in screen, "the instruction that did it"
 
 
 def test_ten_megabytes_a_second_do_not_slow_the_others(room: Hypervisor, guest: VM) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sandbox.dashboard.deeds import Deeds
 from sandbox.dashboard.fleet import Fleet
+from sandbox.dashboard.portraits.crash import crash_view
 from sandbox.dashboard.portraits.devices import devices_view
 from sandbox.dashboard.portraits.kernel import files_view, program_symbols, task_views, tree_view
 from sandbox.dashboard.portraits.memory import memory_view
@@ -133,6 +134,8 @@ class Collector:
         if seen:
             self._kept = {key: kept for key, kept in self._kept.items() if key[0] == identity}
             self._kept |= {(identity, part): view for part, view in found.items()}
+        elif vm.crash is not None and "processor" in wanted:
+            found["processor"] = crash_view(vm.crash)
         elif row.state in ("running", "paused"):
             found = {part: self._kept[identity, part] for part in wanted if (identity, part) in self._kept}
         return found
