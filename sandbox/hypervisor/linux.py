@@ -83,6 +83,7 @@ class LinuxGround:
             image, self._pool, self._account, surroundings.clock, surroundings.entropy,
             limit=config.disk, close_image=False,
         )  # fmt: skip
+        self._devices = dict(mounts.devices)
         for place, limit in config.tmpfs:
             filesystem = Tmpfs(self._pool, self._account, surroundings.clock, limit, root_mode=0o1777)
             mount_at(mounts, place, filesystem, source=b"tmpfs")
@@ -148,8 +149,10 @@ class LinuxGround:
     def retire(self, machine: Machine) -> None:
         machine.release()
         self._unmount_volumes()
-        with contextlib.suppress(Errno):  # it shows the machine, and would keep it
+        # What shows or opens parts of the machine would keep all of it.
+        with contextlib.suppress(Errno):
             self._tree.unmount(b"/proc")
+        self._tree.devices = dict(self._devices)
 
     def _streams(self, machine: LinuxMachine) -> list[StreamFile]:
         console = self._surroundings.console
