@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -316,6 +318,20 @@ def test_named_volumes_are_locked_only_while_a_vm_runs(tmp_path: Path, monkeypat
         lost = room.create("lost", [path_of("hello", "arm64")], volumes=["nowhere:/data"])
         with pytest.raises(ConfigurationError, match="no volume named nowhere"):
             lost.start()
+
+
+def test_a_machine_is_gone_when_it_has_ended() -> None:
+    with Hypervisor() as room:
+        vm = room.create("it", [path_of("burner", "arm64")]).start()
+        vm.pause()
+        with room.inspect(vm) as machine:
+            alive = weakref.ref(machine)
+        del machine
+        vm.kill()
+        gc.collect()
+        assert alive() is None
+        assert vm.files.read("/etc/hostname") == b"sandbox\n"
+        assert vm.start().state == "running"
 
 
 def test_nothing_is_left_behind() -> None:
