@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 5.0  # when nobody watches
 _MOST_CORES = 4
+_QUANTUM = 1 << 20  # code bytes
 _BURNER_WEIGHTS = (1, 2, 3, 4, 5, 8, 6, 4, 2, 1)  # of the burners, ISA after ISA
 # What runs beside them: (guest, arguments, weight, which ISA of those there are). They show other sides of a VM.
 _OTHERS = (
@@ -54,7 +55,8 @@ def demo(arguments: list[str]) -> int:
     from sandbox.hypervisor import Hypervisor
 
     cores = given.cores or min(_MOST_CORES, len(os.sched_getaffinity(0)))
-    with Hypervisor(cores=cores, engine_mode="exact") as hypervisor:
+    # Short turns: after a few seconds the counts are close to the shares.
+    with Hypervisor(cores=cores, engine_mode="exact", quantum=_QUANTUM) as hypervisor:
         burners, others = build(hypervisor)
         for vm in (*burners, *others):
             vm.start()
