@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import sandbox
+from sandbox.abi.errno import ENOSPC, Errno
 from sandbox.errors import ConfigurationError, LoadError, StateError
 from sandbox.guests import guest
 from sandbox.hypervisor import Hypervisor
@@ -202,6 +203,23 @@ def test_memory_may_be_taken_away(options: dict[str, object]) -> None:
         other = room.create("other", [path_of("burner", "arm64")], memory="8M").start()
         other.set(memory="1M")
         assert other.stats.memory_limit == 1 << 20
+
+
+def test_disk_tasks_and_files_may_be_changed() -> None:
+    with Hypervisor() as room:
+        vm = room.create("it", [path_of("burner", "riscv64")], disk="1M").start()
+        ground: Any = room._tenant(vm).ground
+        with pytest.raises(Errno) as full, room.enter():
+            put_file(ground._tree, b"/tmp/large", bytes(2 << 20))
+        assert full.value.number == ENOSPC
+        vm.set(disk="4M", max_tasks=3, max_files=5)
+        with room.enter():
+            put_file(ground._tree, b"/tmp/large", bytes(2 << 20))
+        vm.pause()
+        with room.inspect(vm) as machine:
+            linux: Any = machine
+            assert (linux.limits.tasks, linux.limits.files, linux.file_budget.limit) == (3, 5, 5)
+        vm.set(disk=None)
 
 
 @MODES
