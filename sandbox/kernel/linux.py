@@ -40,6 +40,7 @@ from sandbox.kernel.trace import TraceFormatter
 from sandbox.machine import Activity, Outcome
 from sandbox.vfs.mount import Mounts
 from sandbox.vfs.pipe import PipeFs
+from sandbox.vfs.socket import SocketFs
 from sandbox.wait import Block
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class LinuxMachine:
         self.file_owners: WeakKeyDictionary[OpenFile, int] = WeakKeyDictionary()  # fcntl(F_SETOWN)
         self.recent: deque[tuple[int, int, tuple[int, ...], int | None]] = deque(maxlen=LAST_CALLS)
         self.pipes = PipeFs(clock)
+        self.sockets = SocketFs(clock)
         self.boot_time = clock.monotonic()
         self.many_tasks = False  # there has ever been more than one: traces then say which
         self.exit_status: int | None = None

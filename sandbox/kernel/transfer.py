@@ -136,7 +136,7 @@ def _receive(task: Task, file: OpenFile, segments: Segments, offset: int | None,
             if done:
                 return done
             raise
-        taken = _scatter(task.space, segments, done, data)
+        taken = scatter(task.space, segments, done, data)
         done += taken
         if taken < len(data):
             if seekable and offset is None:
@@ -156,7 +156,7 @@ def _read_in_time(task: Task, file: OpenFile, timeout: int) -> int:
     return 0
 
 
-def _scatter(space: AddressSpace, segments: Segments, skip: int, data: bytes) -> int:
+def scatter(space: AddressSpace, segments: Segments, skip: int, data: bytes) -> int:
     """Store `data` into the segments from their byte `skip` on; how much went before a fault."""
     if len(segments) == 1:
         return _store(space, segments[0][0] + skip, data)
@@ -216,7 +216,7 @@ def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, no
         may_write(task, file.terminal)
     done: int = task.restart.get("done", 0)
     while done < total:
-        piece = _gather(task.space, segments, done, min(total - done, PIECE))
+        piece = gather(task.space, segments, done, min(total - done, PIECE))
         if not piece:
             if done:
                 return done
@@ -243,7 +243,7 @@ def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, no
     return done
 
 
-def _gather(space: AddressSpace, segments: Segments, skip: int, size: int) -> bytes:
+def gather(space: AddressSpace, segments: Segments, skip: int, size: int) -> bytes:
     """Up to `size` bytes of the segments from their byte `skip` on; fewer before a fault."""
     if len(segments) == 1:
         return _load(space, segments[0][0] + skip, size)

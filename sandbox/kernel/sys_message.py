@@ -1,0 +1,429 @@
+"""Data over sockets: send, sendto, sendmsg, sendmmsg and their opposites, with descriptors and credentials beside it.
+
+What is sent is gathered first (at most a socket's buffer), so nothing is allocated because a guest asks for it. A
+stream that sends piece by piece keeps its progress in `task.restart`. Source: send(2), recv(2), cmsg(3), unix(7).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from sandbox.abi import sockets as S
+from sandbox.abi.errno import (
+    EAGAIN,
+    EDESTADDRREQ,
+    EFAULT,
+    EINVAL,
+    EISCONN,
+    EMFILE,
+    EMSGSIZE,
+    EOPNOTSUPP,
+    EPERM,
+    EPIPE,
+    ETOOMANYREFS,
+    Errno,
+)
+from sandbox.abi.flags import O_NONBLOCK, RLIMIT_NOFILE
+from sandbox.kernel.lookup import opened
+from sandbox.kernel.readiness import deadline_after
+from sandbox.kernel.row import PARTIAL, Row
+from sandbox.kernel.socket_address import (
+    bind_anywhere,
+    named_socket,
+    owner_of,
+    pack_address,
+    read_address,
+    socket_of,
+    write_address,
+)
+from sandbox.kernel.sys_time import read_timespec
+from sandbox.kernel.transfer import PIECE, Segments, broken_pipe, gather, scatter, segment, vector
+from sandbox.vfs.datagram_socket import DatagramSocket
+from sandbox.vfs.ports import InternetAddress
+from sandbox.vfs.socket import Message, Owner, Socket
+from sandbox.wait import Block
+
+if TYPE_CHECKING:
+    from sandbox.kernel.task import Task
+    from sandbox.vfs.file import OpenFile
+
+CAP_SETUID, CAP_SETGID, CAP_SYS_ADMIN = 7, 6, 21
+MOST_CONTROL = 20_480  # net.core.optmem_max
+MOST_MESSAGES = 1024
+
+
+class Header(NamedTuple):
+    """A struct msghdr; `place` is where it lies."""
+
+    place: int
+    name: int
+    name_length: int
+    segments: Segments
+    control: int
+    control_length: int
+
+
+def _header(task: Task, address: int) -> Header:
+    name, length, iov, count, control, control_length, _ = S.MESSAGE_HEADER[task.word].unpack(
+        task.space.copy_in(address, S.MESSAGE_HEADER[task.word].size)
+    )
+    if count > 1024:
+        raise Errno(EMSGSIZE)
+    if name and length >= 1 << 31:
+        raise Errno(EINVAL)
+    return Header(
+        address, name, min(length, S.SOCKADDR_STORAGE) if name else 0, vector(task, iov, count), control, control_length
+    )
+
+
+def _sleep(task: Task, file: Socket, flags: int, option: int, queue_of: Socket) -> NoReturn:
+    """EAGAIN, or wait on `queue_of` as long as SO_RCVTIMEO or SO_SNDTIMEO allows."""
+    if flags & S.MSG_DONTWAIT or file.flags & O_NONBLOCK:
+        raise Errno(EAGAIN)
+    timeout = file.options.get((S.SOL_SOCKET, option))
+    deadline = deadline_after(task, timeout or None)
+    if deadline is not None and task.kernel.clock.monotonic() >= deadline:
+        raise Errno(EAGAIN)
+    raise Block(queue_of.queue, deadline=deadline, restart=deadline is None)
+
+
+# -- sending -----------------------------------------------------------------------------------------------
+
+
+def _send(
+    task: Task, file: Socket, segments: Segments, flags: int, target: tuple[int, int] | None, control: bytes
+) -> int:
+    if flags & S.MSG_OOB:
+        raise Errno(EOPNOTSUPP)
+    destination = _destination(task, file, target)
+    files, owner = _parse_control(task, file, control)
+    total = sum(length for _, length in segments)
+    stream = file.kind == S.SOCK_STREAM
+    if not stream and total > 1 << 20:
+        raise Errno(EMSGSIZE)
+    done: int = task.restart.get("done", 0)
+    passed = [] if done else file.world.send_files(files, task.limits.soft(RLIMIT_NOFILE))
+    try:
+        while True:
+            data = gather(task.space, segments, done, min(total - done, PIECE))
+            if len(data) < min(total - done, PIECE) and (not stream or not data):
+                if done:
+                    return done
+                raise Errno(EFAULT)
+            written = file.transmit(data, destination, passed, owner)
+            passed = []
+            done += written
+            if done >= total or not stream:
+                return done
+    except Errno as error:
+        _take_back(file, passed)
+        if error.number == EAGAIN:
+            if done and (flags & S.MSG_DONTWAIT or file.flags & O_NONBLOCK):
+                return done
+            task.restart["done"] = done
+            waits_for = file.blocked_on(destination) if isinstance(file, DatagramSocket) else file
+            _sleep(task, file, flags, S.SO_SNDTIMEO, waits_for)
+        if done:
+            return done
+        if error.number == EPIPE and not flags & S.MSG_NOSIGNAL and file.kind != S.SOCK_DGRAM:
+            broken_pipe(task)
+        raise
+
+
+def _take_back(file: Socket, passed: list[OpenFile]) -> None:
+    if passed:
+        file.world.discard(Message(b"", files=passed))
+
+
+def _destination(task: Task, file: Socket, target: tuple[int, int] | None) -> Socket | None:
+    """Whom a message with an address goes to; None: to whom the socket is connected."""
+    if target is None:
+        if file.kind == S.SOCK_DGRAM and file.family != S.AF_UNIX and not file.connected:
+            raise Errno(EDESTADDRREQ)
+        return None
+    if file.kind != S.SOCK_DGRAM:
+        if file.family == S.AF_UNIX:
+            raise Errno(EISCONN if file.connected else EOPNOTSUPP)
+        return None
+    address = read_address(task, file, *target)
+    if address is None:
+        raise Errno(EINVAL)
+    if isinstance(address, InternetAddress):
+        if not address.port:
+            raise Errno(EINVAL)
+        bind_anywhere(task, file)
+        found = named_socket(task, file, address)
+        return found if found is not None else _Nobody.of(file)
+    return named_socket(task, file, address)
+
+
+class _Nobody:
+    """UDP to a port that nobody has: it is sent, and lost."""
+
+    @staticmethod
+    def of(file: Socket) -> Socket:
+        lost = DatagramSocket(file.world, file.family, file.kind, file.protocol, 0, file.owner)
+        lost.closed = True
+        return lost
+
+
+def _parse_control(task: Task, file: Socket, control: bytes) -> tuple[list[OpenFile], Owner]:
+    """The descriptors and the credentials in ancillary data. Only AF_UNIX takes any."""
+    files: list[OpenFile] = []
+    owner = owner_of(task)
+    header = S.CONTROL_HEADER[task.word]
+    at = 0
+    while at + header.size <= len(control):
+        length, level, kind = header.unpack_from(control, at)
+        if length < header.size or at + length > len(control):
+            raise Errno(EINVAL)
+        data = control[at + header.size : at + length]
+        at += length + task.word - 1 & -task.word
+        if level != S.SOL_SOCKET:
+            continue
+        if file.family != S.AF_UNIX:
+            raise Errno(EINVAL)
+        if kind == S.SCM_RIGHTS:
+            numbers = [int.from_bytes(data[i : i + 4], "little", signed=True) for i in range(0, len(data) & ~3, 4)]
+            if len(numbers) + len(files) > S.SCM_MAX_FD:
+                raise Errno(EINVAL)
+            files += [opened(task, number) for number in numbers]
+        elif kind == S.SCM_CREDENTIALS:
+            if len(data) != S.UCRED.size:
+                raise Errno(EINVAL)
+            claimed = Owner(*S.UCRED.unpack(data))
+            who = task.credentials
+            if (
+                (claimed.pid != task.tgid and not who.capable(CAP_SYS_ADMIN))
+                or (claimed.uid not in (who.uid, who.euid, who.suid) and not who.capable(CAP_SETUID))
+                or (claimed.gid not in (who.gid, who.egid, who.sgid) and not who.capable(CAP_SETGID))
+            ):
+                raise Errno(EPERM)
+            owner = claimed
+        else:
+            raise Errno(EINVAL)
+    return files, owner
+
+
+def sendto(task: Task, fd: int, buffer: int, count: int, flags: int, address: int, length: int) -> int:
+    file = socket_of(task, fd)
+    target = (address, length) if address else None
+    return _send(task, file, segment(task, buffer, count), flags, target, b"")
+
+
+def send(task: Task, fd: int, buffer: int, count: int, flags: int) -> int:
+    return sendto(task, fd, buffer, count, flags, 0, 0)
+
+
+def sendmsg(task: Task, fd: int, message: int, flags: int) -> int:
+    file = socket_of(task, fd)
+    header = _header(task, message)
+    if header.control_length > MOST_CONTROL:
+        raise Errno(ETOOMANYREFS if header.control_length > 1 << 31 else 105)
+    control = task.space.copy_in(header.control, header.control_length) if header.control_length else b""
+    target = (header.name, header.name_length) if header.name and header.name_length else None
+    return _send(task, file, header.segments, flags, target, control)
+
+
+def sendmmsg(task: Task, fd: int, vector_address: int, count: int, flags: int) -> int:
+    size = _vector_step(task)
+    sent: int = task.restart.get("messages", 0)
+    while sent < min(count, MOST_MESSAGES):
+        place = vector_address + sent * size
+        try:
+            written = sendmsg(task, fd, place, flags)
+        except Errno:
+            if sent:
+                return sent
+            raise
+        except Block:
+            task.restart["messages"] = sent
+            raise
+        task.restart.pop("done", None)
+        task.space.copy_out(place + S.MESSAGE_HEADER[task.word].size, written.to_bytes(4, "little"))
+        sent += 1
+    return sent
+
+
+def _vector_step(task: Task) -> int:
+    return S.MESSAGE_HEADER[task.word].size + task.word
+
+
+# -- receiving ---------------------------------------------------------------------------------------------
+
+
+class Received(NamedTuple):
+    length: int
+    message: Message | None
+    flags: int
+
+
+def _receive(task: Task, file: Socket, segments: Segments, flags: int) -> Received:
+    if flags & S.MSG_OOB:
+        raise Errno(EINVAL if file.family != S.AF_UNIX else EOPNOTSUPP)
+    total = sum(length for _, length in segments)
+    peek = bool(flags & S.MSG_PEEK)
+    stream = file.kind == S.SOCK_STREAM
+    done: int = task.restart.get("done", 0)
+    if total and not any(task.space.writable(address, 1) for address, length in segments if length):
+        raise Errno(EFAULT)
+    while True:
+        try:
+            data, message, whole = file.take(min(total - done, PIECE), peek)
+        except Errno as error:
+            if error.number != EAGAIN or (done and (flags & S.MSG_DONTWAIT or file.flags & O_NONBLOCK)):
+                if done:
+                    return Received(done, None, 0)
+                raise
+            if stream and not total:
+                return Received(0, None, 0)
+            if done:
+                task.restart["done"] = done
+            _sleep(task, file, flags, S.SO_RCVTIMEO, file)
+        stored = scatter(task.space, segments, done, data)
+        if stored < len(data):
+            if message is not None and message.files and not peek:
+                file.world.discard(message)
+            raise Errno(EFAULT)
+        done += stored
+        if not stream:
+            cut = S.MSG_TRUNC if whole > len(data) else 0
+            result = whole if flags & S.MSG_TRUNC else len(data)
+            return Received(result, message, cut | (S.MSG_EOR if file.kind == S.SOCK_SEQPACKET and message else 0))
+        more = flags & S.MSG_WAITALL and not peek and done < total and message is not None and not message.files
+        if not more:
+            return Received(done, message, 0)
+
+
+def recvfrom(task: Task, fd: int, buffer: int, count: int, flags: int, address: int, length: int) -> int:
+    file = socket_of(task, fd)
+    received = _receive(task, file, segment(task, buffer, count), flags)
+    _drop_files(file, received, flags)
+    if address:
+        if file.kind == S.SOCK_DGRAM:
+            source = received.message.source if received.message is not None else None
+            if source is None and file.family == S.AF_UNIX:
+                task.space.copy_out(length, bytes(4))
+            else:
+                write_address(task, file.family, source, address, length)
+        else:
+            task.space.copy_out(length, bytes(4))
+    return received.length
+
+
+def _drop_files(file: Socket, received: Received, flags: int) -> None:
+    message = received.message
+    if message is not None and message.files and not flags & S.MSG_PEEK:
+        file.world.discard(Message(b"", files=message.files))
+
+
+def recv(task: Task, fd: int, buffer: int, count: int, flags: int) -> int:
+    return recvfrom(task, fd, buffer, count, flags, 0, 0)
+
+
+def recvmsg(task: Task, fd: int, message: int, flags: int) -> int:
+    file = socket_of(task, fd)
+    header = _header(task, message)
+    received = _receive(task, file, header.segments, flags)
+    shown = received.flags
+    control = b""
+    if received.message is not None and file.family == S.AF_UNIX:
+        control, cut = _build_control(task, file, received.message, header.control_length, flags)
+        shown |= cut
+    _drop_files(file, received, flags)
+    space, layout = task.space, S.MESSAGE_HEADER[task.word]
+    name_length = 0
+    if header.name and file.kind == S.SOCK_DGRAM and received.message is not None:
+        source = received.message.source
+        data = pack_address(file.family, source) if source or file.family != S.AF_UNIX else b""
+        space.copy_out(header.name, data[: header.name_length])
+        name_length = len(data)
+    if control:
+        space.copy_out(header.control, control)
+    word = task.word
+    fields = list(layout.unpack(space.copy_in(message, layout.size)))
+    if header.name:
+        fields[1] = name_length
+    fields[5], fields[6] = len(control), shown | flags & S.MSG_CMSG_CLOEXEC
+    assert word in S.MESSAGE_HEADER
+    space.copy_out(message, layout.pack(*fields))
+    return received.length
+
+
+def _build_control(task: Task, file: Socket, message: Message, room: int, flags: int) -> tuple[bytes, int]:
+    """Ancillary data of a message within `room` bytes, and MSG_CTRUNC when something did not fit."""
+    header = S.CONTROL_HEADER[task.word]
+    pieces = []
+    cut = 0
+    if file.option(S.SOL_SOCKET, S.SO_PASSCRED):
+        data = S.UCRED.pack(*message.owner)
+        if room >= header.size + len(data):
+            pieces.append(header.pack(header.size + len(data), S.SOL_SOCKET, S.SCM_CREDENTIALS) + data)
+            room -= header.size + len(data) + task.word - 1 & -task.word
+        else:
+            cut = S.MSG_CTRUNC
+    if message.files:
+        fits = min(len(message.files), max(0, room - header.size) // 4)
+        numbers = []
+        taken = [kept.retain() for kept in message.files[:fits]]
+        for kept in taken:
+            try:
+                numbers.append(task.files.allocate(kept, 0, bool(flags & S.MSG_CMSG_CLOEXEC)))
+            except Errno as error:
+                assert error.number in (EMFILE, 23)
+                kept.release()
+        if len(numbers) < len(message.files):
+            cut = S.MSG_CTRUNC
+        if numbers:
+            data = b"".join(number.to_bytes(4, "little") for number in numbers)
+            pieces.append(header.pack(header.size + len(data), S.SOL_SOCKET, S.SCM_RIGHTS) + data)
+    aligned = [piece + bytes(-len(piece) % task.word) for piece in pieces[:-1]] + pieces[-1:]
+    return b"".join(aligned), cut
+
+
+def recvmmsg(task: Task, fd: int, vector_address: int, count: int, flags: int, timeout: int) -> int:
+    return _recvmmsg(task, fd, vector_address, count, flags, timeout, task.word)
+
+
+def recvmmsg_time64(task: Task, fd: int, vector_address: int, count: int, flags: int, timeout: int) -> int:
+    return _recvmmsg(task, fd, vector_address, count, flags, timeout, 8)
+
+
+def _recvmmsg(task: Task, fd: int, vector_address: int, count: int, flags: int, timeout: int, width: int) -> int:
+    """The timeout is looked at between messages only (recvmmsg(2), BUGS)."""
+    if timeout:
+        read_timespec(task, timeout, width)
+    size = _vector_step(task)
+    got: int = task.restart.get("messages", 0)
+    while got < min(count, MOST_MESSAGES):
+        place = vector_address + got * size
+        one = flags & ~S.MSG_WAITFORONE | (S.MSG_DONTWAIT if got and flags & S.MSG_WAITFORONE else 0)
+        try:
+            received = recvmsg(task, fd, place, one)
+        except Errno:
+            if got:
+                return got
+            raise
+        except Block:
+            task.restart["messages"] = got
+            raise
+        task.restart.pop("done", None)
+        task.space.copy_out(place + S.MESSAGE_HEADER[task.word].size, received.to_bytes(4, "little"))
+        got += 1
+    return got
+
+
+_NO_URGENT = "no urgent data"
+_TIMED = "no urgent data; the timeout is looked at before the first message only"
+
+ROWS: tuple[Row, ...] = (
+    Row("send", send, "fd:fd buffer:in count:size flags:int", PARTIAL, _NO_URGENT, isas=("arm",)),
+    Row("recv", recv, "fd:fd buffer:out count:size flags:int", PARTIAL, _NO_URGENT, isas=("arm",)),
+    Row("sendto", sendto, "fd:fd buffer:in count:size flags:int address:in length:int", PARTIAL, _NO_URGENT),
+    Row("recvfrom", recvfrom, "fd:fd buffer:out count:size flags:int address:out length:inout", PARTIAL, _NO_URGENT),
+    Row("sendmsg", sendmsg, "fd:fd message:in flags:int", PARTIAL, _NO_URGENT),
+    Row("recvmsg", recvmsg, "fd:fd message:inout flags:int", PARTIAL, _NO_URGENT),
+    Row("sendmmsg", sendmmsg, "fd:fd messages:inout count:uint flags:int", PARTIAL, _NO_URGENT),
+    Row("recvmmsg", recvmmsg, "fd:fd messages:inout count:uint flags:int timeout:in", PARTIAL, _TIMED),
+    Row("recvmmsg_time64", recvmmsg_time64, "fd:fd messages:inout count:uint flags:int timeout:in", PARTIAL, _TIMED),
+)
