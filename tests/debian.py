@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,17 +56,28 @@ def package(isa: str, name: str) -> Path:
     place = cache_directory() / "packages" / port.suite / port.architecture / name
     if place.is_dir():
         return place
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise Unavailable(f"{tool} is not here to fetch {name}:{port.architecture} with")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(place.parent / ".lock"):
+        with locked(place.parent / ".lock"):
             if not place.is_dir():
-                _fetch(port, name, place)
+                _fetch(port, [name], place.parent)
     except OSError as error:
         raise Unavailable(f"{name}:{port.architecture} cannot be kept in {place.parent}: {error}") from error
     return place
+
+
+def packages(port: Port, names: Sequence[str]) -> list[Path]:
+    """The same for many; those that are missing are fetched in one go."""
+    parent = cache_directory() / "packages" / port.suite / port.architecture
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with locked(parent / ".lock"):
+            missing = [name for name in names if not (parent / name).is_dir()]
+            if missing:
+                _fetch(port, missing, parent)
+    except OSError as error:
+        raise Unavailable(f"packages of {port.architecture} cannot be kept in {parent}: {error}") from error
+    return [parent / name for name in names]
 
 
 def busybox(isa: str) -> Path:
@@ -83,7 +94,7 @@ def root_with_busybox(isa: str) -> Path:
     program = busybox(isa)
     root = cache_directory() / "roots" / isa
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root.parent / ".lock"):
+    with locked(root.parent / ".lock"):
         if not (root / "bin" / "busybox").is_file():
             for directory in ("bin", "etc", "tmp"):
                 (root / directory).mkdir(exist_ok=True)
@@ -95,24 +106,29 @@ def root_with_busybox(isa: str) -> Path:
     return root
 
 
-def _fetch(port: Port, name: str, place: Path) -> None:
+def _fetch(port: Port, names: Sequence[str], parent: Path) -> None:
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise Unavailable(f"{tool} is not here to fetch {names[0]}:{port.architecture} with")
     environment = _private_apt(port)
-    wanted = f"{name}:{port.architecture}"
-    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-        download = ["apt-get", "-q", "download", wanted]
+    with tempfile.TemporaryDirectory(dir=parent) as scratch:
+        download = ["apt-get", "-q", "download", *(f"{name}:{port.architecture}" for name in names)]
         result = _run(download, environment, scratch)
         if result.returncode:  # no lists yet, or lists so old that the mirror has moved on
             _run(["apt-get", "-q", "update"], environment, scratch)
             result = _run(download, environment, scratch)
-        archives = list(Path(scratch).glob("*.deb"))
-        if result.returncode or len(archives) != 1:
-            raise Unavailable(f"apt-get download {wanted} ({port.suite}) failed: {_last_line(result.stdout)}")
-        unpacked = Path(scratch) / "unpacked"
-        result = _run(["dpkg-deb", "-x", str(archives[0]), str(unpacked)], environment, scratch)
         if result.returncode:
-            raise Unavailable(f"dpkg-deb -x of {archives[0].name} failed: {_last_line(result.stdout)}")
-        unpacked.chmod(0o755)
-        unpacked.rename(place)
+            raise Unavailable(f"{' '.join(download)} ({port.suite}) failed: {_last_line(result.stdout)}")
+        for name in names:
+            archives = list(Path(scratch).glob(f"{name}_*.deb"))
+            if len(archives) != 1:
+                raise Unavailable(f"apt-get download {name}:{port.architecture} ({port.suite}) left no archive")
+            unpacked = Path(scratch) / "unpacked"
+            result = _run(["dpkg-deb", "-x", str(archives[0]), str(unpacked)], environment, scratch)
+            if result.returncode:
+                raise Unavailable(f"dpkg-deb -x of {archives[0].name} failed: {_last_line(result.stdout)}")
+            unpacked.chmod(0o755)
+            unpacked.rename(parent / name)
 
 
 def _private_apt(port: Port) -> dict[str, str]:
@@ -179,7 +195,7 @@ def _last_line(output: str) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
