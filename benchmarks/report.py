@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figure import Result, geometric_mean, ratio
+from benchmarks.peers import wall_clock
 
 MISSING = "not measured"
 
@@ -26,6 +27,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 2),
+        "clock": "wall" if wall_clock() else "cpu",
     }
 
 
@@ -53,7 +55,9 @@ def table(result: Result, runs: int) -> str:
         for peer, why in row.notes.items():
             reasons.setdefault((peer, why), []).append(row.label)
     notes = "".join(f"\n  {peer} on {', '.join(labels)}: {why}" for (peer, why), labels in reasons.items())
-    return f"{result.title}: {result.unit}, minimum of {runs} runs; x = times as fast as\n{body}{notes}\n"
+    clock = "wall" if wall_clock() else "CPU"
+    head = f"{result.title}: {result.unit}, {clock} time, minimum of {runs} runs; x = times as fast as"
+    return f"{head}\n{body}{notes}\n"
 
 
 def as_json(results: list[Result], runs: int) -> dict[str, Any]:
