@@ -11,7 +11,7 @@ from sandbox.abi.errno import Errno
 from sandbox.engine import layout
 from sandbox.errors import OutOfMemory
 from sandbox.memory import PAGE_SIZE, Account, AddressSpace, FramePool, PagedFile
-from sandbox.memory import space as space_module
+from sandbox.memory import faults as faults_module
 from tests import memory
 from tests.memory import BASE, EXECUTE, READ, WRITE, File, pages
 
@@ -338,7 +338,7 @@ def test_a_stack_grows_to_its_limit(space: AddressSpace) -> None:
 
 
 def test_a_stack_keeps_away_from_its_neighbour(space: AddressSpace) -> None:
-    gap = space_module.STACK_GAP
+    gap = faults_module.STACK_GAP
     space.map(STACK, PAGE, RW, fixed=True, grows_down=True)
     space.map(STACK - 2 * gap, PAGE, RW, fixed=True)
     space.copy_out(STACK - gap + PAGE, b"x")

@@ -12,7 +12,7 @@ from sandbox.abi.errno import EFAULT, EINVAL, ENOMEM, Errno
 from sandbox.loader.elf import PAGE, PROT_WRITE, BadProgram, ElfImage, Segment, read_range
 from sandbox.loader.layout import Layout
 from sandbox.memory import AddressSpace, PageSource
-from sandbox.memory.space import page_ceiling
+from sandbox.memory.faults import page_ceiling
 
 _LOWEST = 0x10000  # vm.mmap_min_addr
 

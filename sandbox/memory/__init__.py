@@ -3,7 +3,8 @@
 frames.py    the pool of 4 KiB frames and the accounts of the VMs
 table.py     page tables, read by the accelerator
 region.py    regions (VMAs) as a sorted list
-space.py     AddressSpace: mmap and relatives, faults, fork
+space.py     AddressSpace: mmap and relatives, fork
+faults.py    what a fault does: demand zero, file pages, copy on write, stack growth
 access.py    copy_in, copy_out, copy_string: the only paths to guest bytes
 source.py    what a file must offer to be mapped;  paged.py  files held in frames
 cache.py     the page cache, first to be reclaimed
