@@ -1,4 +1,5 @@
-"""From what a call names to what it means: a directory descriptor and a path to a place in the tree.
+"""From what a call names to what it means: a directory descriptor and a path to a place in the tree, a number to an
+open file, and back to a number for a new one.
 
 Every `*at` call goes through here, the calls without a directory with AT_FDCWD. Paths are already in kernel memory
 (the `path` kind of the table). The tree itself, with all permission checks, is `sandbox.vfs.namespace`; nothing here
