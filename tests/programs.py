@@ -7,7 +7,9 @@ and are position independent. `Bench` is the least that can run them: a pool, an
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from types import TracebackType
 
 import pytest
@@ -267,7 +269,7 @@ def _translate(machine: str, program: str, text: str) -> str:
     return "\n".join(lines)
 
 
-def _encode(machine: str, text: str) -> tuple[bytes, dict[str, int]]:
+def encode(machine: str, text: str) -> tuple[bytes, dict[str, int]]:
     """Assembly text of the machine to bytes, and the offsets of its labels."""
     if machine == "riscv64":
         return riscv_assembler.assemble(text)
@@ -281,14 +283,14 @@ def _encode(machine: str, text: str) -> tuple[bytes, dict[str, int]]:
 @functools.cache
 def _assembled(machine: str) -> dict[str, bytes]:
     text = "".join(f"{name}:\n{_translate(machine, name, text)}\n" for name, text in PROGRAMS.items())
-    encoded, labels = _encode(machine, text)
+    encoded, labels = encode(machine, text)
     borders = [*(labels[name] for name in PROGRAMS), len(encoded)]
     return {name: encoded[start:end] for name, start, end in zip(PROGRAMS, borders, borders[1:], strict=False)}
 
 
 def assembled(machine: str, program: str) -> bytes:
     """A program in the portable instructions, given as text."""
-    return _encode(machine, _translate(machine, "program", program))[0]
+    return encode(machine, _translate(machine, "program", program))[0]
 
 
 def code(machine: str, program: str) -> bytes:
@@ -387,6 +389,14 @@ class Bench:
 
     def registers(self) -> dict[str, int]:
         return {name: self.context[name] for name in self.isa.registers}
+
+
+@contextlib.contextmanager
+def engines_of(kind: str) -> Iterator[None]:
+    """The same within a `with`, for tests that use both kinds in turn."""
+    with pytest.MonkeyPatch.context() as patch:
+        choose_engine(patch, kind)
+        yield
 
 
 def choose_engine(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:

@@ -47,37 +47,85 @@ def j_type(rd: int, offset: int) -> int:
     return 0x6F | rd << 7 | immediate | (offset >> 20 & 1) << 31
 
 
-_IMMEDIATE = {"addi": (0x13, 0), "xori": (0x13, 4), "andi": (0x13, 7), "slli": (0x13, 1), "addiw": (0x1B, 0)}
-_ARITHMETIC = {"add": (0, 0), "sub": (0, 32), "xor": (4, 0), "or": (6, 0), "and": (7, 0), "mul": (0, 1)}
-_LOADS = {"lb": (0x03, 0), "lw": (0x03, 2), "ld": (0x03, 3), "lbu": (0x03, 4), "fld": (0x07, 3)}
-_STORES = {"sb": (0x23, 0), "sh": (0x23, 1), "sw": (0x23, 2), "sd": (0x23, 3), "fsd": (0x27, 3)}
+_IMMEDIATE = {"addi": 0, "slti": 2, "sltiu": 3, "xori": 4, "ori": 6, "andi": 7}
+_SHIFTS = {"slli": (0x13, 1, 0), "srli": (0x13, 5, 0), "srai": (0x13, 5, 0x400), "sraiw": (0x1B, 5, 0x400)}
+_BASE = {"add": (0, 0), "sub": (0, 32), "sll": (1, 0), "slt": (2, 0), "sltu": (3, 0), "xor": (4, 0), "srl": (5, 0)}
+_BASE |= {"sra": (5, 32), "or": (6, 0), "and": (7, 0)}
+_BASE |= {name: (index, 1) for index, name in enumerate("mul mulh mulhsu mulhu div divu rem remu".split())}
+_OPERATIONS = {name: (0x33, *code) for name, code in _BASE.items()}
+_OPERATIONS |= {
+    f"{name}w": (0x3B, *_BASE[name])
+    for name in ("add", "sub", "sll", "srl", "sra", "mul", "div", "divu", "rem", "remu")
+}
+_LOADS = {name: (0x03, index) for index, name in enumerate("lb lh lw ld lbu lhu lwu".split())} | {
+    "flw": (7, 2),
+    "fld": (7, 3),
+}
+_STORES = {name: (0x23, index) for index, name in enumerate("sb sh sw sd".split())} | {
+    "fsw": (0x27, 2),
+    "fsd": (0x27, 3),
+}
 _BRANCHES = {"beq": 0, "bne": 1, "blt": 4, "bge": 5, "bltu": 6, "bgeu": 7}
 _FIXED = {"ecall": 0x73, "ebreak": 0x100073, "fence.i": 0x100F, "wfi": 0x10500073, "nop": 0x13}
+_AMO = {"amoadd": 0, "amoswap": 1, "lr": 2, "sc": 3, "amoxor": 4, "amoor": 8, "amoand": 12}
+_AMO |= {"amomin": 16, "amomax": 20, "amominu": 24, "amomaxu": 28}
+_FLOAT = {"fadd": (0, 7), "fsub": (4, 7), "fmul": (8, 7), "fdiv": (12, 7), "fsgnj": (16, 0), "fsgnjx": (16, 2)}
+_FLOAT |= {"fmin": (20, 0), "fmax": (20, 1), "feq": (80, 2), "flt": (80, 1), "fle": (80, 0)}
+_FUSED = {"fmadd": 0x43, "fnmsub": 0x4B}
+# funct7, rs2, rounding mode or funct3
+_CONVERSIONS = {"fsqrt.d": (0x2D, 0, 7), "fcvt.d.l": (0x69, 2, 7), "fcvt.l.d": (0x61, 2, 1), "fcvt.w.s": (0x60, 0, 1)}
+_CONVERSIONS |= {"fcvt.s.d": (0x20, 1, 7), "fcvt.d.s": (0x21, 0, 0), "fmv.x.d": (0x71, 0, 0), "fmv.d.x": (0x79, 0, 0)}
+_CONVERSIONS |= {"fclass.d": (0x71, 0, 1)}
 
 
 def assemble(text: str) -> tuple[bytes, dict[str, int]]:
     """The bytes, and the offsets of the labels. Raises KeyError or ValueError for what it does not know."""
     lines: list[str] = []
     labels: dict[str, int] = {}
+    size = 0
     for line in text.splitlines():
         line = line.strip()
         if line.endswith(":"):
-            labels[line[:-1]] = _size(lines)
+            labels[line[:-1]] = size
         elif line:
             lines.append(line)
+            size += 2 if line.startswith(("c.", ".half")) else 4
     code = b""
     for line in lines:
-        name, *rest = line.split(None, 1)
-        operands = [part.strip() for part in rest[0].split(",")] if rest else []
-        if name == ".half":
-            code += struct.pack("<H", int(operands[0], 0))
+        name, _, rest = line.partition(" ")
+        operands = [part.strip() for part in rest.split(",")] if rest else []
+        if name == ".half" or name.startswith("c."):
+            code += struct.pack("<H", int(operands[0], 0) if name == ".half" else _compressed(name, operands))
         else:
             code += struct.pack("<I", _encode(name, operands, len(code), labels))
     return code, labels
 
 
-def _size(lines: list[str]) -> int:
-    return sum(2 if line.startswith(".half") else 4 for line in lines)
+def _place(operand: str) -> tuple[int, int]:
+    """(offset, base register) of `8(sp)`."""
+    match = re.fullmatch(r"(-?\w*)\((\w+)\)", operand)
+    if match is None:
+        raise ValueError(operand)
+    return int(match[1] or "0", 0), REGISTERS[match[2]]
+
+
+def _compressed(name: str, operands: list[str]) -> int:
+    if name == "c.nop":
+        return 0x0001
+    rd = REGISTERS[operands[0]]
+    if name in ("c.mv", "c.add"):
+        return (0x8002 if name == "c.mv" else 0x9002) | rd << 7 | REGISTERS[operands[1]] << 2
+    if name == "c.li":
+        immediate = int(operands[1], 0)
+        return 0x4001 | rd << 7 | (immediate & 31) << 2
+    if name == "c.xor":
+        return 0x8C21 | (rd & 7) << 7 | (REGISTERS[operands[1]] & 7) << 2
+    offset, base = _place(operands[1])
+    if name == "c.sw":
+        return 0xC000 | (offset >> 3 & 7) << 10 | (base & 7) << 7 | (offset >> 2 & 1) << 6 | (rd & 7) << 2
+    if name == "c.ld":
+        return 0x6000 | (offset >> 3 & 7) << 10 | (base & 7) << 7 | (offset >> 6 & 3) << 5 | (rd & 7) << 2
+    raise KeyError(name)
 
 
 def _encode(name: str, operands: list[str], here: int, labels: dict[str, int]) -> int:
@@ -90,24 +138,44 @@ def _encode(name: str, operands: list[str], here: int, labels: dict[str, int]) -
     first = REGISTERS[operands[0]]
     if name == "jal":
         return j_type(first, labels[operands[1]] - here)
-    if name == "lui":
-        return u_type(0x37, first, int(operands[1], 0))
+    if name in ("lui", "auipc"):
+        return u_type(0x37 if name == "lui" else 0x17, first, int(operands[1], 0))
     if name in _BRANCHES:
         return b_type(_BRANCHES[name], first, REGISTERS[operands[1]], labels[operands[2]] - here)
     if name in _IMMEDIATE:
-        opcode, funct3 = _IMMEDIATE[name]
-        return i_type(opcode, funct3, first, REGISTERS[operands[1]], int(operands[2], 0))
-    if name in _ARITHMETIC:
-        funct3, funct7 = _ARITHMETIC[name]
-        return r_type(0x33, funct3, funct7, first, REGISTERS[operands[1]], REGISTERS[operands[2]])
-    match = re.fullmatch(r"(-?\w+)\((\w+)\)", operands[1])
-    if match is None:
-        raise ValueError(f"{name} {operands}")
-    offset, base = int(match[1], 0), REGISTERS[match[2]]
+        return i_type(0x13, _IMMEDIATE[name], first, REGISTERS[operands[1]], int(operands[2], 0))
+    if name == "addiw":
+        return i_type(0x1B, 0, first, REGISTERS[operands[1]], int(operands[2], 0))
+    if name in _SHIFTS:
+        opcode, funct3, kind = _SHIFTS[name]
+        return i_type(opcode, funct3, first, REGISTERS[operands[1]], int(operands[2], 0) | kind)
+    if name in _CONVERSIONS:
+        funct7, rs2, funct3 = _CONVERSIONS[name]
+        return r_type(0x53, funct3, funct7, first, REGISTERS[operands[1]], rs2)
+    if name in _OPERATIONS:
+        opcode, funct3, funct7 = _OPERATIONS[name]
+        return r_type(opcode, funct3, funct7, first, REGISTERS[operands[1]], REGISTERS[operands[2]])
     if name == "jalr":
+        offset, base = _place(operands[1])
         return i_type(0x67, 0, first, base, offset)
     if name in _LOADS:
-        opcode, funct3 = _LOADS[name]
-        return i_type(opcode, funct3, first, base, offset)
-    opcode, funct3 = _STORES[name]
-    return s_type(opcode, funct3, base, first, offset)
+        offset, base = _place(operands[1])
+        return i_type(*_LOADS[name], first, base, offset)
+    if name in _STORES:
+        offset, base = _place(operands[1])
+        return s_type(*_STORES[name], base, first, offset)
+    return _suffixed(name, operands, first)
+
+
+def _suffixed(name: str, operands: list[str], first: int) -> int:
+    """amoadd.w, fadd.d and relatives."""
+    stem, width = name.split(".")
+    if stem in _AMO:
+        second = REGISTERS[operands[1]] if stem != "lr" else 0
+        return r_type(0x2F, 2 if width == "w" else 3, _AMO[stem] << 2, first, _place(operands[-1])[1], second)
+    precision = {"s": 0, "d": 1}[width]
+    registers = [REGISTERS[operand] for operand in operands[1:]]
+    if stem in _FUSED:
+        return r_type(_FUSED[stem], 7, registers[2] << 2 | precision, first, registers[0], registers[1])
+    funct7, funct3 = _FLOAT[stem]
+    return r_type(0x53, funct3, funct7 | precision, first, registers[0], registers[1])

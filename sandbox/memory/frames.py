@@ -321,7 +321,7 @@ class FramePool:
     def _copy_leaf(self, leaf: int, owner: int) -> int:
         if self._native:
             return int(self._native.copy_leaf(self._pointer, leaf, owner))
-        copy = self._allocate(owner)
+        copy = self.take(owner, zero=False)
         if copy >= 0:
             source = self.entries[leaf * LEAF_ENTRIES : (leaf + 1) * LEAF_ENTRIES]
             self.entries[copy * LEAF_ENTRIES : (copy + 1) * LEAF_ENTRIES] = source
