@@ -1,7 +1,7 @@
 """Random instructions of all ISAs as text, for random programs: templates, filled in by chance, assembled in bulk.
 
 In a template `{r}` and the like draw a register of a class, `{d}` a displacement that is often near a page border,
-`{i8}` an immediate. Pointer registers, `{p}`, hold addresses of data and are moved only by instructions that write back.
+`{i8}` an immediate. Pointer registers, `{p}`, hold addresses of data; only instructions that write back move them.
 
 What the manual leaves undefined or takes from the host is left out, or made defined by the instruction after it: the
 same bytes must do the same everywhere. So is what Unicorn 2.1.4 gets wrong on x86 when it faults, because it has
