@@ -22,7 +22,7 @@ from unicorn import x86_const
 from sandbox.engine import Context, Engine, StopReason, library
 from sandbox.engine.context import INTERRUPT
 from sandbox.memory import PAGE_SIZE, AddressSpace, FramePool
-from tests.instructions import FAMILIES
+from tests.instruction_templates import FAMILIES
 from tests.memory import File
 from tests.programs import isa_of
 from tests.random_programs import LAST_CALL, Program

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from tests import riscv_assembler
-from tests.instructions import FAMILIES, instructions
+from tests.instruction_templates import FAMILIES
+from tests.instructions import instructions
 
 LAST_CALL = 93  # the syscall that ends a program
 MOST_PARTS = 24
