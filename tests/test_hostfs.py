@@ -236,7 +236,7 @@ def meanwhile(work: Callable[[], None]) -> Iterator[None]:
     assert not failures
 
 
-def replace(path: Path, make: Callable[[Path], None]) -> None:
+def replace(path: Path, make: Callable[[Path], object]) -> None:
     """Put something else at `path` in one step."""
     draft = path.with_name("draft")
     make(draft)
@@ -255,7 +255,7 @@ def race(function: Callable[[Area], Callable[[], None]]) -> Callable[[Area], Cal
 def file_and_link(area: Area) -> Callable[[], None]:
     def work() -> None:
         replace(area.jail / "file", lambda path: path.symlink_to(area.secret / "secret.txt"))
-        replace(area.jail / "file", lambda path: path.write_bytes(b"inside") and None)
+        replace(area.jail / "file", lambda path: path.write_bytes(b"inside"))
 
     return work
 
@@ -295,7 +295,7 @@ def directory_moved_up_and_down(area: Area) -> Callable[[], None]:
 def file_and_fifo(area: Area) -> Callable[[], None]:
     def work() -> None:
         replace(area.jail / "file", lambda path: os.mkfifo(path))
-        replace(area.jail / "file", lambda path: path.write_bytes(b"inside") and None)
+        replace(area.jail / "file", lambda path: path.write_bytes(b"inside"))
 
     return work
 
@@ -406,8 +406,8 @@ def test_the_kernel_of_the_host_is_no_directory_for_guests() -> None:
             with pytest.raises(ConfigurationError, match="of the host"):
                 HostFs(path)
     actor = GuestActor(HostFs("/"))
-    for path in (b"proc/self/root/etc/passwd", b"proc/self/mem", b"proc/version", b"sys/kernel/uevent_seqnum"):
-        assert actor.act(("read", path)) in ("EACCES", "ENOENT")
+    for inside in (b"proc/self/root/etc/passwd", b"proc/self/mem", b"proc/version", b"sys/kernel/uevent_seqnum"):
+        assert actor.act(("read", inside)) in ("EACCES", "ENOENT")
     assert actor.act(("list", b"proc")) == "EACCES"
     actor.close()
 

@@ -12,6 +12,7 @@ from sandbox.engine import layout
 from sandbox.errors import OutOfMemory
 from sandbox.memory import PAGE_SIZE, Account, AddressSpace, FramePool, PagedFile
 from sandbox.memory import faults as faults_module
+from sandbox.memory import space as space_module
 from tests import memory
 from tests.memory import BASE, EXECUTE, READ, WRITE, File, pages
 

@@ -21,7 +21,7 @@ def open_directory(actor: GuestActor, path: bytes = b".") -> DirectoryFile:
 
 def take(file: DirectoryFile, count: int) -> list[bytes]:
     """One getdents with room for `count` entries; the one too many is looked at and left."""
-    taken = []
+    taken: list[bytes] = []
     for entry in file.entries():
         if len(taken) == count:
             break

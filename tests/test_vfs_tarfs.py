@@ -157,7 +157,7 @@ def test_sparse_members(tmp_path: Path) -> None:
         file.write(b"middle")
         file.truncate(3 << 20)
     for name, form in (("gnu.tar", "gnu"), ("pax.tar", "posix")):
-        command = ["tar", "-C", tmp_path, f"--format={form}", "-cSf", tmp_path / name, "sparse"]
+        command = ["tar", "-C", str(tmp_path), f"--format={form}", "-cSf", str(tmp_path / name), "sparse"]
         if subprocess.run(command, stderr=subprocess.DEVNULL).returncode:
             pytest.skip("there is no tar here that knows sparse files")
     for name in ("gnu.tar", "pax.tar"):
@@ -328,14 +328,15 @@ def test_the_same_as_a_directory(tmp_path: Path) -> None:
         written.add(base, ".")
     actors = [GuestActor(HostFs(base)), GuestActor(TarFs(tmp_path / "tree.tar"))]
     for path in (b".", b"a", b"a/b", b"a/f", b"s", b"h"):
-        for step in (
+        steps: tuple[tuple[str, bytes], ...] = (
             ("lstat", path),
             ("stat", path),
             ("list", path),
             ("read", path),
             ("readlink", path),
             ("times", path),
-        ):
+        )
+        for step in steps:
             answers = [actor.act(step) for actor in actors]
             if step[0] == "times" and isinstance(answers[0], tuple):
                 answers = [
