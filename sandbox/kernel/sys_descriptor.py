@@ -9,7 +9,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from sandbox.abi import flags as F
-from sandbox.abi.errno import EBADF, EINVAL, EPERM, ESPIPE, Errno
+from sandbox.abi.errno import EBADF, EBUSY, EINVAL, EPERM, ESPIPE, Errno
 from sandbox.abi.flags import (
     O_ACCMODE,
     O_APPEND,
@@ -30,6 +30,16 @@ from sandbox.abi.flags import (
 from sandbox.kernel import sys_lock
 from sandbox.kernel.lookup import install, opened
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
+from sandbox.vfs.memory_file import (
+    ALL_SEALS,
+    F_SEAL_EXEC,
+    F_SEAL_FUTURE_WRITE,
+    F_SEAL_GROW,
+    F_SEAL_SEAL,
+    F_SEAL_SHRINK,
+    F_SEAL_WRITE,
+    MemoryFile,
+)
 from sandbox.vfs.pipe import PipeEnd
 
 if TYPE_CHECKING:
@@ -139,7 +149,7 @@ def _uncommon(task: Task, file: OpenFile, command: int, argument: int) -> int:
             return file.pipe.capacity
         return file.pipe.resize(argument & 0xFFFFFFFF, task.credentials.capable(CAP_SYS_RESOURCE))
     if command in (F.F_ADD_SEALS, F.F_GET_SEALS):
-        return _seals(file, command, argument)
+        return _seals(task, file, command, argument)
     if command == F.F_GETOWN:
         return task.kernel.file_owners.get(file, 0)
     if command == F.F_SETOWN:
@@ -162,8 +172,32 @@ def _uncommon(task: Task, file: OpenFile, command: int, argument: int) -> int:
     raise Errno(EINVAL)
 
 
-def _seals(file: OpenFile, command: int, argument: int) -> int:
-    raise Errno(EINVAL)
+def _seals(task: Task, file: OpenFile, command: int, argument: int) -> int:
+    node = file.node
+    if command == F.F_GET_SEALS:
+        if not isinstance(node, MemoryFile):
+            raise Errno(EINVAL)
+        return node.seals
+    if not file.writable:
+        raise Errno(EPERM)
+    if argument & ~ALL_SEALS or not isinstance(node, MemoryFile):
+        raise Errno(EINVAL)
+    node.require_unsealed(F_SEAL_SEAL)
+    if argument & F_SEAL_WRITE and not node.seals & F_SEAL_WRITE and _mapped_writable(task, node):
+        raise Errno(EBUSY)
+    if argument & F_SEAL_EXEC and node.mode & 0o111:
+        argument |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
+    node.seals |= argument
+    return 0
+
+
+def _mapped_writable(task: Task, node: MemoryFile) -> bool:
+    """Whether somebody shares the file's pages and may write to them, now or after mprotect."""
+    return any(
+        region.shared and region.may_write and getattr(region.source, "node", None) is node
+        for space in {other.space for other in task.kernel.tasks.values()}
+        for region in space.regions()
+    )
 
 
 # -- pipes -------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.sys_time import clock_now, read_timespec
 from sandbox.kernel.timerfd import TimerFile
 from sandbox.vfs.eventfile import EventFile
+from sandbox.vfs.memory_file import F_SEAL_EXEC, F_SEAL_SEAL, MemoryFile
 from sandbox.vfs.mount import Place
 
 if TYPE_CHECKING:
@@ -124,13 +125,14 @@ def memfd_create(task: Task, name: bytes, flags: int) -> int:
     mode = 0o666 if flags & MFD_NOEXEC_SEAL else 0o777
     filesystem = task.kernel.nameless.memory
     who = task.credentials
-    node = filesystem.root.temporary(mode, who.fsuid, who.fsgid)
+    node = MemoryFile(filesystem, filesystem.number(), mode, who.fsuid, who.fsgid, filesystem.new_content())
+    node.seals = F_SEAL_EXEC if flags & MFD_NOEXEC_SEAL else 0 if flags & MFD_ALLOW_SEALING else F_SEAL_SEAL
     file = node.open(O_RDWR | O_LARGEFILE)
     file.place = Place.detached(node, b"/memfd:" + name + b" (deleted)")
     return install(task, file, bool(flags & MFD_CLOEXEC))
 
 
-_NO_SEALS = "no seals: F_ADD_SEALS gives EINVAL; MFD_HUGETLB is refused"
+_NO_HUGE = "MFD_HUGETLB is refused"
 
 ROWS = [
     Row("eventfd", eventfd, "value:uint", FULL),
@@ -140,5 +142,5 @@ ROWS = [
     Row("timerfd_settime64", timerfd_settime64, "fd:fd flags:flags:timer new:in old:out", FULL),
     Row("timerfd_gettime", timerfd_gettime, "fd:fd current:out", FULL),
     Row("timerfd_gettime64", timerfd_gettime64, "fd:fd current:out", FULL),
-    Row("memfd_create", memfd_create, "name:string flags:flags:memfd", PARTIAL, _NO_SEALS),
+    Row("memfd_create", memfd_create, "name:string flags:flags:memfd", PARTIAL, _NO_HUGE),
 ]

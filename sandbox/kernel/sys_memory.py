@@ -49,6 +49,7 @@ from sandbox.abi.flags import (
 )
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
 from sandbox.memory import PagedFile, PageSource
+from sandbox.vfs.memory_file import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, MemoryFile
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -132,7 +133,21 @@ def mmap(task: Task, address: int, length: int, protection: int, kind: int, fd: 
     if low and result + length > _LOW_2G:
         space.unmap(result, length)
         raise Errno(ENOMEM)
+    if shared and not kind & MAP_ANONYMOUS and not _may_write(task, fd):
+        _mark_unwritable(task, result)
     return result
+
+
+def _may_write(task: Task, fd: int) -> bool:
+    file = task.files.get(fd)
+    sealed = isinstance(file.node, MemoryFile) and file.node.seals & F_SEAL_WRITE
+    return file.flags & O_ACCMODE == O_RDWR and not sealed
+
+
+def _mark_unwritable(task: Task, address: int) -> None:
+    region = task.space.list.at(address)
+    if region is not None:
+        region.may_write = False
 
 
 def _mapped_file(task: Task, fd: int, protection: int, shared: bool) -> tuple[PageSource | None, bytes]:
@@ -146,6 +161,8 @@ def _mapped_file(task: Task, fd: int, protection: int, shared: bool) -> tuple[Pa
     stat = file.node.stat()
     if stat.mode & flags.S_IFMT == flags.S_IFCHR and (stat.rdev >> 8 & 0xFFF, stat.rdev & 0xFF) == _ZERO_DEVICE:
         return None, b""
+    if shared and protection & PROT_WRITE and isinstance(file.node, MemoryFile):
+        file.node.require_unsealed(F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
     source = file.node.page_source()
     if source is None:
         raise Errno(ENODEV)
@@ -183,6 +200,13 @@ def mprotect(task: Task, address: int, length: int, protection: int) -> int:
             raise Errno(EINVAL)
         length += address - region.start
         address = region.start
+    if protection & PROT_WRITE:
+        end = address + _whole_pages(length)
+        for region in task.space.regions():
+            if region.start < end and address < region.end and not region.may_write:
+                if region.start > address:  # what lies before it is changed all the same
+                    task.space.protect(address, region.start - address, protection & _PROTECTIONS)
+                raise Errno(EACCES)
     task.space.protect(address, length, protection & _PROTECTIONS)
     return 0
 
@@ -203,7 +227,12 @@ def mremap(task: Task, old: int, old_size: int, new_size: int, how: int, new: in
         raise Errno(EINVAL)  # as on kernels before 5.7
     if _whole_pages(new_size) > _whole_pages(old_size):
         _check_limit(task, _whole_pages(new_size) - _whole_pages(old_size))
-    return task.space.remap(old, old_size, new_size, bool(how & MREMAP_MAYMOVE), new if how & MREMAP_FIXED else None)
+    region = task.space.list.at(old)
+    fixed = region is not None and not region.may_write
+    moved = task.space.remap(old, old_size, new_size, bool(how & MREMAP_MAYMOVE), new if how & MREMAP_FIXED else None)
+    if fixed:
+        _mark_unwritable(task, moved)
+    return moved
 
 
 def brk(task: Task, address: int) -> int:

@@ -27,6 +27,7 @@ class Region:
     grows_down: bool = False
     device: bool = False
     inherit: bool = True  # False after madvise(MADV_DONTFORK)
+    may_write: bool = True  # False for a file that was opened for reading only and is shared: mprotect says EACCES
 
     @property
     def length(self) -> int:
@@ -43,6 +44,7 @@ class Region:
             and (self.source is None or self.offset + self.length == other.offset)
             and not (self.grows_down or other.grows_down or self.device or other.device)
             and self.inherit == other.inherit
+            and self.may_write == other.may_write
         )
 
 
