@@ -105,6 +105,8 @@ def _open(task: Task, tree: Namespace, start: Place, path: bytes, flags: int, mo
     if not flags & (O_LARGEFILE | O_PATH) and file.node.is_regular and file.node.size > SMALL_FILE_MAX:
         file.release()
         raise Errno(EOVERFLOW)
+    if flags & _UNNAMED:
+        file.flags |= _UNNAMED  # fcntl(F_GETFL) shows it
     if flags & O_TRUNC and not flags & O_CREAT:
         drop_privileges(task, file.node)
     if isinstance(file, TerminalFile) and not flags & O_NOCTTY:

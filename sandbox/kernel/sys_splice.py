@@ -267,7 +267,7 @@ def splice(
         moved = _from_pipe(task, source, target, count, target_at, now)
     else:
         assert isinstance(target, PipeEnd)
-        if source.node.is_directory:
+        if source.node.is_directory or isinstance(source, AnonymousFile):
             raise Errno(EINVAL)
         moved = _into_pipe(task, source, target, count, source_at, now)
     _store_offset(task, source_address, None if source_at is None else source_at + moved)
