@@ -118,6 +118,63 @@ def test_locked_bit_tests_are_illegal_where_they_are_reached(engine: str, reques
         assert expected in got, (name, got)
 
 
+STEPS = """
+import json, sys
+from sandbox.engine import ISAS, Context, Engine
+from sandbox.memory import AddressSpace, FramePool
+pool, isa = FramePool(16 << 20), ISAS["x86_64"]
+engine = Engine(isa, pool)
+for code, offset, steps in json.load(sys.stdin):
+    space = AddressSpace(pool, pool.account(4 << 20), 64)
+    space.map(0x10000, 0x4000, 7, fixed=True)
+    space.write(0x10000, bytes.fromhex(code))
+    context = Context(isa)
+    context.pc, context.sp, context["rax"] = 0x10000 + offset, 0x12000, 0x11000
+    seen = []
+    for _ in range(steps):
+        stop = engine.step(context, space)
+        if stop.reason.name == "FAULT" and space.resolve(stop.address, stop.access):
+            stop = engine.step(context, space)
+        seen.append((stop.reason.name, context.pc - 0x10000))
+    print(json.dumps(seen), flush=True)
+    context.release()
+    space.release()
+"""
+OR, BTS, STORE = "09f0", "0fabd0", "0000"  # or eax, esi; bts eax, edx; add [rax], al
+STEPPED = [
+    ("the same bytes as a locked one", OR + BTS + HLT, 0, [("BUDGET", 2), ("BUDGET", 5), ("TRAP", 5)]),
+    ("into their middle", OR + BTS + HLT, 1, [("TRAP", 1)]),
+    (
+        "where one was in an engine's earlier program",
+        "90" + STORE * 4,
+        0,
+        [("BUDGET", 1), ("BUDGET", 3), ("BUDGET", 5)],
+    ),
+    (
+        "stores to its own page",
+        "89e0" + "4889e0" + STORE * 8,
+        0,
+        [("BUDGET", 2), ("BUDGET", 5), ("BUDGET", 7), ("BUDGET", 9)],
+    ),
+]
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_steps_are_single(engine: str, request: pytest.FixtureRequest) -> None:
+    if engine == "native":
+        request.getfixturevalue("built_accelerator")
+    done = subprocess.run(
+        [sys.executable, "-c", STEPS],
+        input=json.dumps([(code, offset, len(steps)) for _, code, offset, steps in STEPPED]).encode(),
+        capture_output=True,
+        env={**os.environ, "SANDBOX_ENGINE": engine},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    for (name, _, _, steps), line in zip(STEPPED, done.stdout.splitlines(), strict=True):
+        assert [tuple(step) for step in json.loads(line)] == steps, name
+
+
 AVX = [
     ("vpaddd xmm", "c5f1fec2", "AVX"),
     ("vpaddd ymm is an illegal instruction to Unicorn", "c5f5fec2", "illegal instruction"),

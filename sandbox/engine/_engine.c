@@ -501,6 +501,8 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
         result->perms = 7;
         return true;
     }
+    if (e->reason == STOP_GUARD || e->reason == STOP_FLIP)
+        return false; /* an empty block has its page refused and yet looks for the one before it */
     uint64_t need = type == UC_MEM_READ ? READ : type == UC_MEM_WRITE ? WRITE : EXECUTE, leaf = 0;
     address &= ~(uint64_t)(PAGE - 1);
     if (address >= e->table->end)
@@ -555,14 +557,14 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
             return flip(e, value, need, private_leaf);
         if (state != EXECUTABLE && e->scan && x86_overruns(p->base + frame * PAGE, e->scan == 64))
             return refuse(e, KILLER_OVERRUN, address);
+        e->seen[frame] = current;
+        p->state[frame] = EXECUTABLE; /* from here on, a frame that is given back gets a new generation */
         if (e->scan) {
             if (seen != current)
                 e->guards[frame] = 0;
             if (!guard(e, address, frame))
                 return false;
         }
-        e->seen[frame] = current;
-        p->state[frame] = EXECUTABLE;
         perms |= 4;
     } else if (state == EXECUTABLE) {
         if (need == WRITE)
@@ -732,6 +734,18 @@ static int pass_exit(struct engine *e, uint64_t pc)
         e->exits[e->exits_count++] = pc;
     set_exits(e);
     return error;
+}
+
+/* The one instruction that was wanted has been executed, and only the next one met something. */
+static bool stepped(struct engine *e, uint64_t count, uint64_t begun, uint64_t pc)
+{
+    bool met = e->reason == STOP_GUARD || e->reason == STOP_FLIP || (e->reason == STOP_FAULT && e->access << 1 == EXECUTE);
+    if (!count || pc == begun || !met)
+        return false;
+    if (e->reason == STOP_GUARD)
+        set_exits(e);
+    e->reason = STOP_BUDGET;
+    return true;
 }
 
 /* After one instruction alone: what it needed first is there now, so that it can be tried again. */
@@ -1037,9 +1051,11 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
             e->call->reg_read(e->uc, (int)e->flags_register, &flags);
             pc |= flags >> 5 & 1;
         }
-        uint64_t begun = pc;
+        uint64_t begun = pc & ~e->thumb;
         error = start(e, pc, count);
         pc = read_pc(e);
+        if (stepped(e, count, begun, pc))
+            break;
         if (e->reason == STOP_GUARD) {
             set_exits(e);
             continue;
@@ -1053,6 +1069,8 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
             }
             error = pass_exit(e, pc);
             pc = read_pc(e);
+            if (stepped(e, count, begun, pc))
+                break;
             if (try_again(e, pc) || (e->reason == STOP_NONE && !error && !count))
                 continue;
         }
@@ -1063,6 +1081,8 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
             }
             error = step_over(e, pc);
             pc = read_pc(e);
+            if (stepped(e, count, begun, pc))
+                break;
             if (try_again(e, pc))
                 continue;
             if (e->reason == STOP_NONE && !error && !count) {

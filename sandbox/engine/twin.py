@@ -204,6 +204,8 @@ class TwinCore:
         if self._scratch is not None or self._words.scratch_on:
             entry.paddr, entry.perms = self._scratch or 0, 7
             return True
+        if self._reason in (layout.STOP_GUARD, layout.STOP_FLIP):
+            return False
         need = _NEED[kind]
         address &= ~(PAGE_SIZE - 1)
         table = self._table
@@ -270,10 +272,10 @@ class TwinCore:
             scan = self._words.scan
             if scan and state != layout.EXECUTABLE and x86.overruns(pool.read(frame), scan == 64):
                 return self._refused(layout.KILLER_OVERRUN, address)
-            if scan and not self._guarded(address, frame):
-                return None
             self._seen[frame] = current
             pool.state[frame] = layout.EXECUTABLE
+            if scan and not self._guarded(address, frame):
+                return None
             permissions |= 4
         elif state == layout.EXECUTABLE:
             if need == layout.WRITE:
@@ -357,6 +359,16 @@ class TwinCore:
         self._exits.add(pc)
         self._set_exits(self._exits)
         return error
+
+    def _stepped(self, count: int, begun: int, pc: int) -> bool:
+        met = self._reason in (layout.STOP_GUARD, layout.STOP_FLIP)
+        met = met or (self._reason == layout.STOP_FAULT and self._fault[1] << 1 == layout.EXECUTE)
+        if not count or pc == begun or not met:
+            return False
+        if self._reason == layout.STOP_GUARD:
+            self._renew_exits()
+        self._reason = layout.STOP_BUDGET
+        return True
 
     def _try_again(self, pc: int) -> bool:
         if self._reason == layout.STOP_FLIP:
@@ -547,9 +559,11 @@ class TwinCore:
             self._reason = layout.STOP_NONE
             if self._words.thumb:
                 pc |= self._read(self._words.flags_register) >> 5 & 1
-            begun = pc
+            begun = pc & ~self._words.thumb
             error = self._start(pc, count)
             pc = self._read(self._words.pc_register) & self._mask
+            if self._stepped(count, begun, pc):
+                break
             if self._reason == layout.STOP_GUARD:
                 self._renew_exits()
                 continue
@@ -560,6 +574,8 @@ class TwinCore:
                     break
                 error = self._pass_exit(pc)
                 pc = self._read(self._words.pc_register) & self._mask
+                if self._stepped(count, begun, pc):
+                    break
                 if self._try_again(pc) or (self._reason == layout.STOP_NONE and not error and not count):
                     continue
             if self._reason == layout.STOP_FLIP:
@@ -568,6 +584,8 @@ class TwinCore:
                     continue
                 error = self._step_over(pc)
                 pc = self._read(self._words.pc_register) & self._mask
+                if self._stepped(count, begun, pc):
+                    break
                 if self._try_again(pc):
                     continue
                 if self._reason == layout.STOP_NONE and not error and not count:
