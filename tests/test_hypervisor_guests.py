@@ -51,11 +51,11 @@ def word_at(vm: VM, isa: str, symbol: str, name: str = "burner") -> int:
 
 def until(room: Hypervisor, done: Callable[[], bool]) -> None:
     """Let guests run until `done()`."""
-    if room.deterministic:
-        while not done():
+    while not done():
+        assert any(vm.state == "running" for vm in room.vms), [vm.reason for vm in room.vms]
+        if room.deterministic:
             room.run(0.001)
-    else:
-        while not done():
+        else:
             os.sched_yield()
 
 
