@@ -3,7 +3,7 @@
 The program's words are the script: `spin`, `exit 3`, `sleep SECONDS` (then exit 0), `crash`, `raise` (a defect of
 ours), `cat` (echo standard input, exit 0 at its end), `stubborn` (spins, and ignores being asked to end), `work N`
 (N units, then exit 0), `calls` (spins, making system calls), `print TEXT` (then exit 0), `flood` (prints for ever),
-`unloadable`.
+`unloadable`; `bad-kill` and `bad-release` spin, and are broken in that call.
 """
 
 from __future__ import annotations
@@ -152,6 +152,8 @@ class FakeMachine:
         self.exit_status = status
 
     def kill(self, reason: str, status: int = 137) -> None:
+        if self._verb == "bad-kill":
+            raise RuntimeError("kill is broken")
         if self.exit_status is None:
             self.exit_status = status
             self.death = reason
@@ -169,6 +171,8 @@ class FakeMachine:
             self._stock.machines -= 1
         if self._waiting_on is not None:
             self._waiting_on.discard(self)
+        if self._verb == "bad-release":
+            raise RuntimeError("release is broken")
 
 
 class FakeGround:

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.errors import ConfigurationError, GuestTimeout, LoadError, StateError
 from sandbox.hypervisor import Hypervisor
-from sandbox.vm import ENDED, STATES, TRANSITIONS, VM, Lifecycle
+from sandbox.vm import VM
 from tests.fake_machine import Inventory, hypervisor
 
 BOTH = pytest.mark.parametrize("deterministic", [False, True], ids=["free", "deterministic"])
@@ -56,6 +56,29 @@ def test_a_defect_ends_nobody_else(deterministic: bool) -> None:
         assert [vm.state for vm in good] == ["stopped"] * 4
         assert [vm.state for vm in bad] == ["crashed"] * 3
         assert "ValueError: a defect" in next(event.line() for event in room.events() if event.kind == "defect")
+
+
+@BOTH
+@pytest.mark.parametrize("broken", ["bad-kill", "bad-release"])
+@pytest.mark.parametrize("ending", ["kill", "stop", "timeout", "close"])
+def test_a_machine_that_cannot_be_ended_properly_is_over_all_the_same(
+    deterministic: bool, broken: str, ending: str
+) -> None:
+    stock = Inventory()
+    with hypervisor(stock, deterministic=deterministic) as room:
+        vm = room.create("it", broken, timeout=0.01 if ending == "timeout" else None).start()
+        other = room.create("other", "cat").start()
+        if ending == "timeout":
+            vm.wait(PATIENCE)
+        elif ending != "close":
+            getattr(vm, ending)()
+        if ending != "close":
+            assert vm.lifecycle.ended
+            assert other.state == "running"
+            assert ("defect" in kinds(room, "it")) or (broken == "bad-kill" and ending == "stop")
+            other.console.close()
+            assert other.wait(PATIENCE) == 0
+    assert stock.engines == stock.grounds == stock.machines == 0
 
 
 @BOTH
@@ -408,26 +431,3 @@ def test_closing_ends_everything() -> None:
 def test_bad_hypervisors(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         hypervisor(**options)
-
-
-# The table of states
-
-
-def test_the_table_names_only_states() -> None:
-    assert {state for state, _ in TRANSITIONS} <= set(STATES)
-    assert set(TRANSITIONS.values()) <= set(STATES)
-    assert set(ENDED) <= set(STATES)
-
-
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("action", sorted({action for _, action in TRANSITIONS}))
-def test_every_pair_is_legal_or_refused(state: str, action: str) -> None:
-    life = Lifecycle()
-    life.state = state
-    target = TRANSITIONS.get((state, action))
-    if target is None:
-        with pytest.raises(StateError, match=f"cannot {action}"):
-            life.move(action, "it")
-        assert life.state == state
-    else:
-        assert life.move(action, "it") == target

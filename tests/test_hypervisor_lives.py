@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from sandbox.errors import ConfigurationError, GuestTimeout, SandboxError, StateError
-from sandbox.vm import ENDED, STATES, TRANSITIONS, VM
+from sandbox.vm import ENDED, STATES, TRANSITIONS, VM, Lifecycle
 from tests.fake_machine import Inventory, hypervisor
 
 PROGRAMS = [
@@ -192,3 +192,26 @@ def test_four_clients_at_once(cores: int) -> None:
     assert not surprises
     assert not [event.line() for event in room.log if event.kind == "note"]
     assert stock == Inventory(engines_opened=stock.engines_opened, closed=True)
+
+
+# The table of states
+
+
+def test_the_table_names_only_states() -> None:
+    assert {state for state, _ in TRANSITIONS} <= set(STATES)
+    assert set(TRANSITIONS.values()) <= set(STATES)
+    assert set(ENDED) <= set(STATES)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("action", sorted({action for _, action in TRANSITIONS}))
+def test_every_pair_is_legal_or_refused(state: str, action: str) -> None:
+    life = Lifecycle()
+    life.state = state
+    target = TRANSITIONS.get((state, action))
+    if target is None:
+        with pytest.raises(StateError, match=f"cannot {action}"):
+            life.move(action, "it")
+        assert life.state == state
+    else:
+        assert life.move(action, "it") == target

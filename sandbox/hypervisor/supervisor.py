@@ -7,6 +7,7 @@ agenda, so that it happens in virtual time as well.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sandbox.clock import Clock
@@ -59,6 +60,10 @@ class Supervisor:
         tenant.pause_wanted = True
         if not tenant.share.running:
             self._settle_pause(tenant)
+        elif self.drive.inside_turn(tenant.share):
+            halt = getattr(tenant.machine, "halt", None)  # from its own callback: here and now
+            if halt is not None:
+                halt()
         elif not self.drive.inside_turn():
             self.drive.wait_until(lambda: not tenant.pause_wanted, None)
 
@@ -88,13 +93,10 @@ class Supervisor:
         if vm.state == "paused" or tenant.pause_wanted:
             self.resume(tenant)
         machine.terminate()
-        self._queue.agenda.set(
-            (tenant, "grace"),
-            self._clock.monotonic() + patience,
-            lambda now: self.kill(tenant, f"it did not end within {patience / 1e9:g} s of being asked to", KILLED),
-        )
+        reason = f"it did not end within {patience / 1e9:g} s of being asked to"
+        self._later(tenant, "grace", self._clock.monotonic() + patience, lambda: self.kill(tenant, reason, KILLED))
         self.drive.kick()
-        if wait:
+        if wait and not self.drive.inside_turn():
             self._wait_for_end(tenant)
 
     def kill(self, tenant: Tenant, reason: str, status: int) -> None:
@@ -109,7 +111,7 @@ class Supervisor:
             return
         machine = tenant.machine
         assert machine is not None
-        machine.kill(reason, status)
+        self._kill_machine(tenant, machine, reason, status)
         self._end(tenant, machine, "kill")
 
     def kill_and_wait(self, tenant: Tenant, reason: str, status: int) -> None:
@@ -156,7 +158,7 @@ class Supervisor:
             self._end(tenant, machine, "kill" if tenant.ended_by_us else "exit")
         elif doom is not None:
             reason, status, action = doom
-            machine.kill(reason, status)
+            self._kill_machine(tenant, machine, reason, status)
             self._end(tenant, machine, action)
         elif tenant.pause_wanted:
             self._settle_pause(tenant)
@@ -169,10 +171,7 @@ class Supervisor:
         if machine is None or tenant.vm.lifecycle.ended:
             return
         tenant.doom = None
-        try:
-            machine.kill(f"a defect of the sandbox: {type(error).__name__}: {error}", 125)
-        except Exception as second:
-            tenant.recorder.record(Defect("kill", f"{type(second).__name__}: {second}"))
+        self._kill_machine(tenant, machine, f"a defect of the sandbox: {type(error).__name__}: {error}", 125)
         self._end(tenant, machine, "crash")
 
     def set_deadline(self, tenant: Tenant) -> None:
@@ -182,7 +181,7 @@ class Supervisor:
             self._queue.agenda.cancel(key)
             return
         reason = f"it ran longer than its timeout of {limit / 1e9:g} s"
-        self._queue.agenda.set(key, tenant.last_start + limit, lambda now: self._expire(tenant, reason))
+        self._later(tenant, "timeout", tenant.last_start + limit, lambda: self._expire(tenant, reason))
 
     # Inside
 
@@ -263,7 +262,7 @@ class Supervisor:
         tenant.failures += 1
         vm.restart_pending = True
         tenant.recorder.record(RestartPlanned(tenant.failures, delay / 1e9))
-        self._queue.agenda.set((tenant, "restart"), now + delay, lambda time: self._restart(tenant))
+        self._later(tenant, "restart", now + delay, lambda: self._restart(tenant))
         self.drive.kick()
 
     def _restart(self, tenant: Tenant) -> None:
@@ -314,7 +313,32 @@ class Supervisor:
         tenant.vm.attach(None)
         if machine is not None:
             machine.on_wake = None
-            tenant.ground.retire(machine)
+            try:
+                tenant.ground.retire(machine)
+            except Exception as error:
+                self._note_defect(tenant, "release", error)
+
+    def _kill_machine(self, tenant: Tenant, machine: Machine, reason: str, status: int) -> None:
+        """Whatever the machine makes of it: for us it has ended."""
+        try:
+            machine.kill(reason, status)
+        except Exception as error:
+            self._note_defect(tenant, "kill", error)
+
+    def _later(self, tenant: Tenant, key: str, time: int, action: Callable[[], None]) -> None:
+        """Put it on the agenda. What it raises concerns this VM, not the thread that looks at the agenda."""
+
+        def run(now: int) -> None:
+            try:
+                action()
+            except Exception as error:
+                self._note_defect(tenant, key, error)
+
+        self._queue.agenda.set((tenant, key), time, run)
+
+    @staticmethod
+    def _note_defect(tenant: Tenant, where: str, error: Exception) -> None:
+        tenant.recorder.record(Defect(where, f"{type(error).__name__}: {error}"))
 
     def _announce(self) -> None:
         self._monitor.changed.notify_all()
