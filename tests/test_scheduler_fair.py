@@ -55,6 +55,11 @@ class Model:
             self.virtual = min(waiting)
         self.arrivals()
 
+    def idle(self) -> None:
+        """Nobody wants the turn that is to be had: V catches up with all ghosts."""
+        self.virtual = max([self.virtual, *(self.even[share] for share in self.ghosts)])
+        self.arrivals()
+
     def serve(self, share: Share, used: int) -> None:
         self.even[share] += Fraction(used, self.weight[share])
         left = Fraction(used)
@@ -118,6 +123,8 @@ def test_lag_never_exceeds_one_quantum(claims: list[tuple[int, str]], script: li
         share = policy.pick()
         if share is None:
             assert not wants
+            model.idle()
+            assert not model.even
             return
         model.jump()
         check(policy, model, "before")

@@ -12,7 +12,8 @@ Rules for those who come and go (they are what the bound below needs):
 - Who leaves with too little (lag > 0) forfeits it. V is not moved for that; when nobody is eligible any
   more, V jumps to the first who will be.
 - Who leaves with too much (lag < 0) stays in W as a *ghost* until V has caught up with it, and takes up its
-  old place when it comes back before. So to sleep just before a turn ends gains nothing.
+  old place when it comes back before. So to sleep just before a turn ends gains nothing. When a turn is to be
+  had and nobody wants it, V catches up with all ghosts: they took nothing from anybody.
 - A new weight counts from the moment the share's lag is not negative.
 
 **Bound**: on one core, when no turn uses more than q, at every moment -q <= lag <= q for every share,
