@@ -43,7 +43,7 @@ enum { STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, S
 enum { OOM_NONE, OOM_VM, OOM_POOL };
 /* Code that Unicorn cannot be trusted with (engine.py words them); reported as an error. */
 enum { KILLER_OVERRUN = 0x1001, KILLER_AVX = 0x1002, INTERRUPTED = 0x1003, KILLER_LOCKED = 0x1004 };
-enum { MOST_EXITS = 1024, MOST_EXITS_OF_PAGE = 64, EDGE = 15 };
+enum { MOST_EXITS = 1024, MOST_EXITS_OF_PAGE = 64, EDGE = 15, MOST_BREAKS = 256 };
 /* What an engine has found in a frame (x86): it was looked at, holds a locked bit test, has a lock prefix at an end. */
 enum { LOOKED = 1, LOCKED_BIT = 2, LOCKED_EDGE = 4 };
 enum { UNDEFINED_OPCODE = 6 }; /* x86's exception */
@@ -145,6 +145,8 @@ struct engine {
     uint8_t *guards;     /* x86, per frame: what was found in it */
     uint64_t *exits;     /* x86: addresses at which the translator stops instead of reading on */
     uint64_t exits_count, exits_lost;
+    uint64_t *breaks; /* addresses at which a debugger wants the run to stop */
+    uint64_t breaks_count, breaks_changed;
 };
 
 EXPORT size_t sandbox_layout(int what)
@@ -491,6 +493,15 @@ static bool is_exit(struct engine *e, uint64_t pc)
     return false;
 }
 
+/* When a run ends, Unicorn looks up the page of every exit, wherever it is, also one that stems from another space and is
+   not to be found in this one: that is no fault. A guest fetches from the page of its PC, or goes on into the next. */
+static bool not_for_guest(struct engine *e, uint64_t address)
+{
+    uint64_t pc = 0;
+    e->call->reg_read(e->uc, (int)e->pc_register, &pc);
+    return (address & ~(uint64_t)(PAGE - 1)) - (pc & e->word_mask & ~(uint64_t)(PAGE - 1)) > PAGE;
+}
+
 static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result, void *data)
 {
     struct engine *e = data;
@@ -501,8 +512,16 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
         result->perms = 7;
         return true;
     }
-    if (e->reason == STOP_GUARD || e->reason == STOP_FLIP)
-        return false; /* an empty block has its page refused and yet looks for the one before it */
+    if ((e->exits_count || e->breaks_count) && type == UC_MEM_FETCH) {
+        if (not_for_guest(e, address)) {
+            result->paddr = 0; /* a frame that no guest has; the entry is flushed before one runs again */
+            result->perms = 5;
+            e->loaded_identity = 0;
+            return true;
+        }
+        if (e->reason != STOP_NONE)
+            return false; /* a refused fetch is asked for twice, and what is granted the second time is executed */
+    }
     uint64_t need = type == UC_MEM_READ ? READ : type == UC_MEM_WRITE ? WRITE : EXECUTE, leaf = 0;
     address &= ~(uint64_t)(PAGE - 1);
     if (address >= e->table->end)
@@ -617,6 +636,10 @@ static int start(struct engine *e, uint64_t pc, uint64_t count)
     if (count && !e->counting)
         e->call->ctl(e->uc, CTL_WRITE_0(CTL_TB_FLUSH));
     e->counting = count != 0;
+    if (!e->loaded_identity) { /* the end of the run before has left an entry that is no guest's */
+        flush(e);
+        e->loaded_identity = e->table->identity;
+    }
     return e->call->emu_start(e->uc, pc, 0, 0, count);
 }
 
@@ -664,14 +687,40 @@ static bool resolve_flip(struct engine *e, uint64_t pc)
     return true;
 }
 
-static void set_exits(struct engine *e)
+static uint64_t thumb_bit(struct engine *e)
 {
+    uint64_t flags = 0;
+    e->call->reg_read(e->uc, (int)e->flags_register, &flags);
+    return flags >> 5 & 1;
+}
+
+/* Tell the translator of all exits and breakpoints but one. */
+static void set_exits_but(struct engine *e, uint64_t except)
+{
+    uint64_t all[MOST_EXITS + MOST_BREAKS];
+    size_t count = 0;
     if (e->exits_lost) { /* every page is looked at again, and what was translated with other exits is forgotten */
         e->call->ctl(e->uc, CTL_WRITE_0(CTL_TB_FLUSH));
         flush(e);
         e->exits_lost = 0;
     }
-    e->call->ctl(e->uc, CTL_WRITE_2(CTL_EXITS), e->exits, (size_t)e->exits_count);
+    for (uint64_t i = 0; i < e->exits_count; i++)
+        if (e->exits[i] != except)
+            all[count++] = e->exits[i];
+    for (uint64_t i = 0; i < e->breaks_count; i++)
+        if (e->breaks[i] != except)
+            all[count++] = e->breaks[i];
+    e->call->ctl(e->uc, CTL_WRITE_2(CTL_EXITS), all, count);
+}
+
+static void set_exits(struct engine *e) { set_exits_but(e, ~(uint64_t)0); }
+
+static bool is_break(struct engine *e, uint64_t pc)
+{
+    for (uint64_t i = 0; i < e->breaks_count; i++)
+        if (e->breaks[i] == pc)
+            return true;
+    return false;
 }
 
 /* The translator has stopped at an exit. Is it the instruction that it is there for, or only in the same place? */
@@ -719,19 +768,14 @@ static bool stopped_at_exit(struct engine *e, uint64_t pc, int error)
     return e->reason == STOP_NONE && !error;
 }
 
-/* x86: one instruction at an exit that is none of those it guards against. */
+/* One instruction at an exit that is none of those it guards against, or at a breakpoint. */
 static int pass_exit(struct engine *e, uint64_t pc)
 {
-    uint64_t at = 0;
-    while (e->exits[at] != pc)
-        at++;
-    e->exits[at] = e->exits[--e->exits_count];
-    set_exits(e); /* the others still hold: the rest of its block is translated, too */
-    int error = start(e, pc, 1);
+    set_exits_but(e, pc); /* the others still hold: the rest of its block is translated, too */
+    e->reason = STOP_NONE;
+    int error = start(e, pc | (e->thumb ? thumb_bit(e) : 0), 1);
     if (e->reason == STOP_FLIP && !resolve_flip(e, pc))
         error = step_over(e, pc);
-    if (e->exits_count < MOST_EXITS)
-        e->exits[e->exits_count++] = pc;
     set_exits(e);
     return error;
 }
@@ -1044,13 +1088,15 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
     e->interrupted = 0;
     e->granted = e->left = e->exact ? budget : CHUNK;
     e->deadline = e->exact ? 0 : now() + budget;
+    if (e->breaks_changed) {
+        e->call->ctl(e->uc, CTL_WRITE_0(CTL_TB_FLUSH));
+        set_exits(e);
+        e->breaks_changed = 0;
+    }
     for (;;) {
         e->reason = STOP_NONE;
-        if (e->thumb) {
-            uint64_t flags = 0;
-            e->call->reg_read(e->uc, (int)e->flags_register, &flags);
-            pc |= flags >> 5 & 1;
-        }
+        if (e->thumb)
+            pc |= thumb_bit(e);
         uint64_t begun = pc & ~e->thumb;
         error = start(e, pc, count);
         pc = read_pc(e);
@@ -1059,6 +1105,11 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
         if (e->reason == STOP_GUARD) {
             set_exits(e);
             continue;
+        }
+        if (e->breaks_count && !count && is_break(e, pc) && stopped_at_exit(e, pc, error)) {
+            e->reason = STOP_BREAKPOINT;
+            e->address = pc;
+            break;
         }
         if (e->exits_count && (!count || pc == begun) && is_exit(e, pc) && stopped_at_exit(e, pc, error)) {
             e->reason = STOP_NONE;
@@ -1072,6 +1123,14 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
             if (stepped(e, count, begun, pc))
                 break;
             if (try_again(e, pc) || (e->reason == STOP_NONE && !error && !count))
+                continue;
+        }
+        if (e->breaks_count && count && pc == begun && is_break(e, pc) && stopped_at_exit(e, pc, error)) {
+            error = pass_exit(e, pc);
+            pc = read_pc(e);
+            if (stepped(e, count, begun, pc))
+                break;
+            if (try_again(e, pc))
                 continue;
         }
         if (e->reason == STOP_FLIP) {

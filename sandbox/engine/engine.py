@@ -148,6 +148,8 @@ class Engine:
         self._seen = mmap.mmap(-1, pool.frames * 4)
         self._guards = mmap.mmap(-1, max(1, pool.frames if isa.unicorn_arch == unicorn.UC_ARCH_X86 else 0))
         self._exits = (c_uint64 * layout.MOST_EXITS)()
+        self._breaks = (c_uint64 * layout.MOST_BREAKS)()
+        self.breakpoints: frozenset[int] = frozenset()
         self.words = self._fill_words()
         self._report_bytes = memoryview(self.words).cast("B")
         self._report = self._report_bytes.cast("Q")
@@ -176,6 +178,7 @@ class Engine:
         words.seen = ctypes.cast(ctypes.addressof(ctypes.c_char.from_buffer(self._seen)), ctypes.POINTER(c_uint32))
         words.guards = ctypes.cast(ctypes.addressof(ctypes.c_char.from_buffer(self._guards)), ctypes.POINTER(c_uint8))
         words.exits = ctypes.cast(self._exits, ctypes.POINTER(c_uint64))
+        words.breaks = ctypes.cast(self._breaks, ctypes.POINTER(c_uint64))
         words.exact, words.preemptible, words.privileged = self.exact, self.preemptible, self.privileged
         words.thumb = isa.name == "arm"
         words.sysret = isa.name == "x86_64" and not self.privileged
@@ -256,6 +259,18 @@ class Engine:
         """Run exactly one instruction; BUDGET when it simply went well. Slow: for debuggers."""
         return self._read_report(self._core.run(context, space.table, 1 << 40, 1), context, space)
 
+    def set_breakpoints(self, addresses: frozenset[int]) -> None:
+        """Stop with BREAKPOINT before the instructions at these addresses, in whatever space, until others are set. A
+        step passes them. What was translated is forgotten: not for a switch between VMs that must be quick."""
+        if len(addresses) > layout.MOST_BREAKS:
+            raise EngineError(f"an engine has at most {layout.MOST_BREAKS} breakpoints")
+        if addresses != self.breakpoints:
+            for index, address in enumerate(sorted(addresses)):
+                self._breaks[index] = address & self.isa.word_mask
+            self.words.breaks_count = len(addresses)
+            self.words.breaks_changed = 1
+        self.breakpoints = addresses
+
     def interrupt(self) -> None:
         """From another thread, to kill what runs: it ends with ERROR and cannot go on. Repeat until `run` returns."""
         self._core.interrupt()
@@ -281,6 +296,8 @@ class Engine:
             past = self.isa.trap_pc_after.get(stop.vector)
             if past and not self.privileged:
                 context.pc = stop.pc = stop.pc - past
+        elif reason == layout.STOP_BREAKPOINT:
+            stop.address = report[layout.ADDRESS]
         elif reason == layout.STOP_ERROR:
             code = report[layout.ERROR]
             stop.address = report[layout.ADDRESS]

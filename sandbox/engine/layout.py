@@ -25,6 +25,7 @@ STOP_NONE, STOP_SYSCALL, STOP_FAULT, STOP_BUDGET, STOP_TRAP, STOP_HALT, STOP_BRE
 STOP_FLIP, STOP_GUARD = 8, 9  # only within a run
 KILLER_OVERRUN, KILLER_AVX, INTERRUPTED, KILLER_LOCKED = 0x1001, 0x1002, 0x1003, 0x1004  # errors that are ours
 MOST_EXITS, MOST_EXITS_OF_PAGE, EDGE = 1024, 64, 15  # addresses, addresses, bytes
+MOST_BREAKS = 256
 SELF_MODIFICATION = 4096  # code bytes that it is charged for on x86
 CHUNK = 1 << 16  # code bytes between looks at the clock, when the budget is time
 UNDEFINED_OPCODE = 6  # x86's exception
@@ -170,6 +171,9 @@ class EngineWords(Structure):
         ("exits", POINTER(c_uint64)),
         ("exits_count", c_uint64),
         ("exits_lost", c_uint64),
+        ("breaks", POINTER(c_uint64)),
+        ("breaks_count", c_uint64),
+        ("breaks_changed", c_uint64),
     ]
 
 

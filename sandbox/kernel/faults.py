@@ -30,6 +30,7 @@ from sandbox.abi.signals import (
 from sandbox.engine import Access, Engine, Stop, StopReason, Trap, fault_address
 from sandbox.errors import OutOfMemory
 from sandbox.events import LimitReached
+from sandbox.kernel import breakpoints
 from sandbox.kernel.counters import serve_counter
 from sandbox.kernel.lifecycle import end_process, signal_word
 from sandbox.kernel.signals import SignalInfo, force
@@ -65,18 +66,9 @@ def serve_stop(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) -> 
         case StopReason.TRAP | StopReason.HALT:
             serve_trap(kernel, task, stop)
         case StopReason.BREAKPOINT:
-            serve_breakpoint(kernel, engine, task, stop.address)
+            breakpoints.serve(kernel, task, stop.address)
         case _:
             kernel.kill(f"the engine failed: {stop.error}", 125)
-
-
-def serve_breakpoint(kernel: LinuxMachine, engine: Engine, task: Task, address: int) -> None:
-    """Tell the debugger; when it lets the task go on, step over the breakpoint."""
-    if kernel.on_breakpoint is not None and not kernel.on_breakpoint(task, address):
-        return
-    stop = engine.step(task.context, task.space)
-    if stop.reason not in (StopReason.BUDGET, StopReason.BREAKPOINT):
-        serve_stop(kernel, engine, task, stop)
 
 
 def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) -> None:

@@ -20,7 +20,7 @@ from sandbox.abi.signals import SIGTERM, signal_name
 from sandbox.clock import Clock, Entropy, VirtualClock
 from sandbox.engine import Engine, Isa, StopReason
 from sandbox.events import Recorder
-from sandbox.kernel import constant_calls, descriptors, lifecycle
+from sandbox.kernel import breakpoints, constant_calls, descriptors, lifecycle
 from sandbox.kernel.delivery import deliver
 from sandbox.kernel.dispatch import dispatch, dispatch_observed
 from sandbox.kernel.faults import serve_stop
@@ -110,7 +110,10 @@ class LinuxMachine:
         self.death: str | None = None
         self.crash: CrashReport | None = None
         self.on_wake: Callable[[], None] | None = None
-        self.on_breakpoint: Callable[[Task, int], bool] | None = None  # returns whether to go on
+        self.breakpoints: frozenset[int] = frozenset()  # addresses, in every address space
+        self.on_breakpoint: Callable[[Task, int], None] | None = None
+        self.passed: dict[int, int] = {}  # by task: the breakpoint that it stands at and has been told of
+        self._halted = False
         self._virtual = clock if deterministic and isinstance(clock, VirtualClock) else None
         self._ready: deque[Task] = deque()
         self._running = False
@@ -159,7 +162,8 @@ class LinuxMachine:
                     return Outcome(Activity.EXITED, work, None, budget - left)
                 if task.state == "ready":
                     self._enqueue(task)
-            if left <= 0:
+            if left <= 0 or self._halted:
+                self._halted = False
                 return Outcome(Activity.RUNNABLE, work, None, budget - left)
 
     def _next_ready(self) -> Task | None:
@@ -198,7 +202,13 @@ class LinuxMachine:
                     deliver(task)
                     if task.state != "ready":
                         break
-                stop = engine.run(context, task.space, left)
+                if engine.breakpoints is not self.breakpoints:
+                    engine.set_breakpoints(self.breakpoints)
+                stop = (
+                    breakpoints.leave(self, engine, task, left)
+                    if self.passed
+                    else engine.run(context, task.space, left)
+                )
                 done = stop.work
                 work += done
                 if virtual is not None:
@@ -213,7 +223,7 @@ class LinuxMachine:
                     if stop.reason is StopReason.BUDGET:
                         break
                     serve_stop(self, engine, task, stop)
-                    if task.state != "ready" or self.exit_status is not None:
+                    if task.state != "ready" or self.exit_status is not None or self._halted:
                         break
                     left -= 1
                     continue
@@ -240,7 +250,7 @@ class LinuxMachine:
                     break
             else:
                 context = task.context
-            if self._doomed is not None or self.exit_status is not None:
+            if self._doomed is not None or self.exit_status is not None or self._halted:
                 break
         self.settle_time(task)
         constant_calls.count(task)
@@ -248,6 +258,10 @@ class LinuxMachine:
         if task.process.cpu_timers or task.process.cpu_limited:
             check_cpu_time(task)
         return budget - left, work
+
+    def halt(self) -> None:
+        """From a callback: end this run of the machine where it stands, so that it can be paused there."""
+        self._halted = self._running
 
     # -- sleeping and waking ----------------------------------------------------------------------------
 
