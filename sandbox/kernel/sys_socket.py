@@ -94,7 +94,7 @@ def socketpair(task: Task, family: int, kind: int, protocol: int, pair: int) -> 
         raise Errno(EOPNOTSUPP)
     if isinstance(first, StreamSocket) and isinstance(second, StreamSocket):
         first.pair_with(second)
-    elif isinstance(first, DatagramSocket) and isinstance(second, DatagramSocket):
+    elif isinstance(first, DatagramSocket) and isinstance(second, DatagramSocket):  # noqa: SIM114  # its own kind only
         first.pair_with(second)
     close_on_exec = bool(flags & S.SOCK_CLOEXEC)
     try:
