@@ -92,9 +92,9 @@ def socketpair(task: Task, family: int, kind: int, protocol: int, pair: int) -> 
     second = _new(task, family, plain, protocol, flags)
     if family != S.AF_UNIX:
         raise Errno(EOPNOTSUPP)
-    if isinstance(first, StreamSocket) and isinstance(second, StreamSocket):
+    if isinstance(first, StreamSocket) and isinstance(second, StreamSocket):  # noqa: SIM114  # each pairs with its kind
         first.pair_with(second)
-    elif isinstance(first, DatagramSocket) and isinstance(second, DatagramSocket):  # noqa: SIM114  # its own kind only
+    elif isinstance(first, DatagramSocket) and isinstance(second, DatagramSocket):
         first.pair_with(second)
     close_on_exec = bool(flags & S.SOCK_CLOEXEC)
     try:
