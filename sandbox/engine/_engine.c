@@ -124,7 +124,7 @@ struct engine {
     int64_t left;
     uint64_t skip, exact, preemptible, privileged, thumb, sysret;
     uint64_t loaded_identity, loaded_epoch, loaded_code_epoch;
-    uint64_t fills, fills_since_flush, flushes;
+    uint64_t fills, fills_since_flush, flushes, tlb_entries;
     uint64_t scratch, scratch_on; /* identity fill for set-up and for dropping translations */
     uint64_t flip_frame, flip_need;
     uint64_t flip_shared, flip_whole; /* other tables or files show the frame; its page is writable and executable */
@@ -605,8 +605,16 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
     return true;
 }
 
+enum { FEWEST_TLB_ENTRIES = 256, MOST_TLB_ENTRIES = 1 << 18 };
+
+/* Unicorn doubles its TLB in a flush that finds it more than 70 % used, and halves it when little was: follow by counting.
+   A flush before it has filled up would throw away what was just learned, and keep it small. */
 static void flush(struct engine *e)
 {
+    if (e->fills_since_flush > 2 * e->tlb_entries && e->tlb_entries < MOST_TLB_ENTRIES)
+        e->tlb_entries *= 2;
+    else if (e->fills_since_flush < e->tlb_entries / 4 && e->tlb_entries > FEWEST_TLB_ENTRIES)
+        e->tlb_entries /= 2;
     e->call->ctl(e->uc, CTL_WRITE_0(CTL_TLB_FLUSH));
     e->fills_since_flush = 0;
     e->flushes++;
@@ -1070,7 +1078,7 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
     }
     e->table = t;
     if (e->loaded_identity != t->identity || e->loaded_epoch != t->epoch || t->engine != (uint64_t)(uintptr_t)e ||
-        e->loaded_code_epoch != e->pool->code_epoch || e->fills_since_flush > 200) {
+        e->loaded_code_epoch != e->pool->code_epoch || e->fills_since_flush > 2 * e->tlb_entries) {
         flush(e); /* also the only time Unicorn lets its TLB grow */
         e->loaded_identity = t->identity;
         t->engine = (uint64_t)(uintptr_t)e;

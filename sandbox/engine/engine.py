@@ -173,6 +173,7 @@ class Engine:
     def _fill_words(self) -> layout.EngineWords:
         isa, words = self.isa, layout.EngineWords()
         words.uc = self.uc
+        words.tlb_entries = layout.FEWEST_TLB_ENTRIES
         words.call = ctypes.pointer(self._functions)
         words.pool = ctypes.cast(self.pool.pointer, ctypes.POINTER(layout.PoolWords))
         words.seen = ctypes.cast(ctypes.addressof(ctypes.c_char.from_buffer(self._seen)), ctypes.POINTER(c_uint32))

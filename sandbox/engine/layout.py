@@ -27,6 +27,7 @@ KILLER_OVERRUN, KILLER_AVX, INTERRUPTED, KILLER_LOCKED = 0x1001, 0x1002, 0x1003,
 MOST_EXITS, MOST_EXITS_OF_PAGE, EDGE = 1024, 64, 15  # addresses, addresses, bytes
 MOST_BREAKS = 256
 SELF_MODIFICATION = 4096  # code bytes that it is charged for on x86
+FEWEST_TLB_ENTRIES, MOST_TLB_ENTRIES = 256, 1 << 18
 CHUNK = 1 << 16  # code bytes between looks at the clock, when the budget is time
 UNDEFINED_OPCODE = 6  # x86's exception
 ILLEGAL_VECTOR = 0xFFFF  # Unicorn said "invalid instruction" instead of raising an interrupt
@@ -142,6 +143,7 @@ class EngineWords(Structure):
         ("fills", c_uint64),
         ("fills_since_flush", c_uint64),
         ("flushes", c_uint64),
+        ("tlb_entries", c_uint64),
         ("scratch", c_uint64),
         ("scratch_on", c_uint64),
         ("flip_frame", c_uint64),

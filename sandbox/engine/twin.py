@@ -25,8 +25,6 @@ from sandbox.engine.twin_mmu import TranslatedBlock, TwinMmu
 if TYPE_CHECKING:
     from sandbox.engine.engine import Engine, Table
 
-_FLUSH_AFTER = 200
-
 
 # void block(uc, address, uint32 size, struct {int64 left; u64 skip; void *emu_stop; u64 stopped} *data), System V
 _BLOCK_STUB = bytes.fromhex(
@@ -181,7 +179,7 @@ class TwinCore(TwinMmu):
         self._bring_in(context)
         self._table = table
         loaded = (table.words.identity, table.words.epoch, self._pool.words.code_epoch)
-        if loaded != self._loaded or table.words.engine != self._identity or self._fills_since_flush > _FLUSH_AFTER:
+        if loaded != self._loaded or table.words.engine != self._identity or self._tlb_is_full():
             self._flush()
             self._loaded = loaded
             table.words.engine = self._identity

@@ -325,7 +325,16 @@ class TwinMmu:
         if code_epoch == words.code_epoch - 1:
             self._loaded = (identity, epoch, code_epoch + 1)
 
+    def _tlb_is_full(self) -> bool:
+        """So many fills that a flush would find it well used, and let it grow."""
+        return self._fills_since_flush > 2 * self._words.tlb_entries
+
     def _flush(self) -> None:
+        words = self._words
+        if self._tlb_is_full() and words.tlb_entries < layout.MOST_TLB_ENTRIES:
+            words.tlb_entries *= 2
+        elif self._fills_since_flush < words.tlb_entries // 4 and words.tlb_entries > layout.FEWEST_TLB_ENTRIES:
+            words.tlb_entries //= 2
         library.control(self._uc, unicorn.UC_CTL_TLB_FLUSH)
         self._fills_since_flush = 0
         self._words.flushes += 1
