@@ -40,6 +40,7 @@ class SteppingEngine:
 def step(machine: Machine, engine: Engine, count: int) -> Outcome:
     """Run `count` instructions, or fewer when the machine ends or all of its tasks wait."""
     stepping: Any = SteppingEngine(engine)
+    getattr(machine, "passed", {}).clear()  # a step passes breakpoints by itself
     outcome = Outcome(Activity.RUNNABLE, 0)
     while stepping.done < count:
         before = stepping.done

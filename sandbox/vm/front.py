@@ -17,13 +17,16 @@ from sandbox.quantity import parse_duration
 from sandbox.vm.configuration import VmConfig
 from sandbox.vm.console import Console
 from sandbox.vm.host import Host
-from sandbox.vm.inspection import Memory, Registers, Syscall, TaskView, code_at, task_views
+from sandbox.vm.inspection import Hit, Memory, Registers, Syscall, TaskView, address_of, code_at, task_views
 from sandbox.vm.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
     from sandbox.kernel.crash import CrashReport
     from sandbox.vm.statistics import Statistics
 
+MOST_BREAKPOINTS = 256
+
+BreakpointCallback = Callable[[Hit], object]
 SyscallCallback = Callable[[Syscall], "int | None"]
 
 
@@ -57,6 +60,7 @@ class VM:
         self.registers = Registers(self._borrow)
         self.memory = Memory(self._borrow)
         self.observers: list[tuple[str, Any]] = []
+        self._breakpoints: list[tuple[int | str, BreakpointCallback | None]] = []
         self._attached: Machine | None = None
         self._tracer: Callable[[str], None] | None = None
 
@@ -167,6 +171,61 @@ class VM:
 
         return forget
 
+    def breakpoint(self, where: int | str, callback: BreakpointCallback | None = None) -> Callable[[], None]:
+        """Stop before the instruction at an address, or at a symbol of the program: call `callback(hit)`, with the VM
+        to look at and to change, and go on; without a callback, pause there. A VM that has not been started yet
+        resolves a symbol when it is. The function returned ends it."""
+        if callback is not None and not callable(callback):
+            raise ConfigurationError("breakpoint wants a function that takes the hit, or nothing")
+        with self._host.enter():
+            entry = (self._locate(where) if self._attached is not None else where, callback)
+            self._breakpoints.append(entry)
+            try:
+                self._arm()
+            except ConfigurationError:
+                self._breakpoints.remove(entry)
+                raise
+
+        def forget() -> None:
+            with self._host.enter():
+                if entry in self._breakpoints:
+                    self._breakpoints.remove(entry)
+                    self._arm()
+
+        return forget
+
+    def _locate(self, where: int | str) -> int:
+        assert self._attached is not None
+        return where if isinstance(where, int) else address_of(self._attached, where)
+
+    def _arm(self) -> None:
+        machine = self._attached
+        if machine is None:
+            return
+        if self._breakpoints and not hasattr(machine, "breakpoints"):
+            raise ConfigurationError("a board has no breakpoints yet: step it")
+        if hasattr(machine, "breakpoints"):
+            self._breakpoints = [(self._locate(where), callback) for where, callback in self._breakpoints]
+            wanted = frozenset(where for where, _ in self._breakpoints if isinstance(where, int))
+            if len(wanted) > MOST_BREAKPOINTS:
+                raise ConfigurationError(f"a VM has at most {MOST_BREAKPOINTS} breakpoints")
+            machine.breakpoints, machine.on_breakpoint = wanted, self._at_breakpoint  # type: ignore[attr-defined]
+
+    def _at_breakpoint(self, task: Any, address: int) -> None:
+        for entry in tuple(self._breakpoints):
+            where, callback = entry
+            if where != address:
+                continue
+            if callback is None:
+                self._host.pause(self)
+                continue
+            try:
+                callback(Hit(address, task.tid))
+            except Exception as error:  # a spectator must not stop the play: it is dropped, and that is said
+                self._breakpoints.remove(entry)
+                self._arm()
+                task.kernel.observers.defect(f"breakpoint at {address:#x}", error)
+
     def trace(self, write: Callable[[str], None] | None) -> None:
         """Call `write` with a line for every system call, in the style of strace; None ends that."""
         with self._host.enter():
@@ -181,6 +240,7 @@ class VM:
             machine.trace = self._tracer  # type: ignore[attr-defined]  # a board ignores it
         for entry in self.observers:
             self._observe(machine, entry)
+        self._arm()
 
     def _observe(self, machine: Machine | None, entry: tuple[str, Any]) -> Callable[[], None]:
         observers = getattr(machine, "observers", None)

@@ -15,12 +15,14 @@ from typing import Any
 from sandbox.abi.errno import Errno
 from sandbox.disassembler import Instruction, disassemble
 from sandbox.errors import ConfigurationError, StateError
+from sandbox.loader import BytesSource, parse, read_symbols
 from sandbox.machine import Machine
 from sandbox.memory import Region
 
 Borrow = Callable[[], AbstractContextManager[Machine]]
 
 LONGEST_INSTRUCTION = 16
+LARGEST_PROGRAM = 256 << 20  # bytes that are searched for symbols
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,14 @@ class Syscall:
 
     name: str
     arguments: tuple[int, ...]
+    tid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A task has come to a breakpoint; the instruction there has not been executed."""
+
+    address: int
     tid: int
 
 
@@ -95,6 +105,20 @@ class Memory:
             except Errno:
                 raise ConfigurationError(f"there is no memory at {address:#x} (+{length})") from None
 
+    def string(self, address: int, limit: int = 4096) -> bytes:
+        """The bytes from `address` up to a NUL, or `limit` of them, or to where memory ends."""
+        with self._borrow() as machine:
+            space, found = task_of(machine, self._tid).space, bytearray()
+            while len(found) < limit and b"\0" not in found:
+                at = address + len(found)
+                try:
+                    found += space.read(at, min(limit - len(found), 4096 - at % 4096))
+                except Errno:
+                    if not found:
+                        raise ConfigurationError(f"there is no memory at {address:#x}") from None
+                    break
+            return bytes(found).split(b"\0", 1)[0]
+
     def write(self, address: int, data: bytes) -> None:
         with self._borrow() as machine:
             try:
@@ -122,6 +146,23 @@ def task_of(machine: Machine, tid: int | None = None) -> Any:
     if tid not in tasks:
         raise ConfigurationError(f"the VM has no task {tid}")
     return tasks[tid]
+
+
+def address_of(machine: Machine, symbol: str) -> int:
+    """Where a symbol of the program is. Raises ConfigurationError."""
+    process: Any = getattr(task_of(machine), "process", None)
+    place = getattr(process, "executable_place", None)
+    if process is None or place is None:
+        raise ConfigurationError("the VM runs no program that has symbols: give an address")
+    source = place.node.page_source()
+    size = min(source.size, LARGEST_PROGRAM) if source is not None else 0
+    data = b"".join(source.load(page) for page in range(-(-size // 4096))) if source is not None else b""
+    address = read_symbols(data).address(symbol)
+    if address is None:
+        raise ConfigurationError(f"there is no symbol {symbol!r} in {process.executable.decode(errors='replace')}")
+    first = min((segment.address for segment in parse(BytesSource(data)).segments), default=0) & ~4095
+    mapped = [region.start for region in task_of(machine).space.regions() if region.name == process.executable]
+    return address + (min(mapped, default=first) - first)
 
 
 def task_views(machine: Machine) -> list[TaskView]:
