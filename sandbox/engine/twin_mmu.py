@@ -327,7 +327,7 @@ class TwinMmu:
 
     def _tlb_is_full(self) -> bool:
         """So many fills that a flush would find it well used, and let it grow."""
-        return self._fills_since_flush > 2 * self._words.tlb_entries
+        return bool(self._fills_since_flush > 2 * self._words.tlb_entries)
 
     def _flush(self) -> None:
         words = self._words
