@@ -2,6 +2,7 @@
 
 In a template `{r}` and the like draw a register of a class, `{d}` a displacement that is often near a page border,
 `{i8}` an immediate. Pointer registers, `{p}`, hold addresses of data; only instructions that write back move them.
+No template changes the register that counts the rounds of loops (`COUNTERS` of random_programs.py), or it restores it.
 
 What the manual leaves undefined or takes from the host is left out, or made defined by the instruction after it: the
 same bytes must do the same everywhere. So is what Unicorn 2.1.4 gets wrong on x86 when it faults, because it has
@@ -249,7 +250,7 @@ _I386 = Family(
         push dword ptr [{p} + {d}]
         pushad
         pushfd
-        enter 16, 0
+        enter 16, 0; push ebp; leave
         aaa
         daa
         inc {r4}

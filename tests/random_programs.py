@@ -18,6 +18,7 @@ from tests.instructions import instructions
 
 LAST_CALL = 93  # the syscall that ends a program
 MOST_PARTS = 24
+COUNTERS = {"x86_64": "r15", "i386": "ebp", "arm64": "x28", "arm": "r11", "thumb": "r11", "riscv64": "s11"}  # of rounds
 
 Part = tuple[
     str, int, int

@@ -1,5 +1,6 @@
 """Random programs on our engines and on plain Unicorn: the same registers, memory and stops, whatever pages were
-missing, shared or copied on the way. `-m slow` runs 20,000 programs per instruction set through all three.
+missing, shared or copied on the way. SANDBOX_TEST_MANY=20000 runs so many programs per instruction set through all
+three.
 
 What differs for a known reason is not in the programs; instructions.py says what and why.
 """
@@ -11,15 +12,23 @@ import functools
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.players import Player, Record, Stock
+from tests import campaign
+from tests.instruction_templates import FAMILIES
+from tests.instructions import instructions
+from tests.players import Player, Record, Stock, initial_context
 from tests.programs import KINDS, MACHINES, engines_of
-from tests.random_programs import Program, programs
+from tests.random_programs import COUNTERS, MOST_PARTS, Program, programs
 
-MANY = 20_000
+MANY = campaign.cases(300)
 BUDGETS = (40, 7, 300, 1, 90)
 FEW = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-SLOW = settings(
-    max_examples=MANY, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=list(Phase)
+MORE = settings(
+    max_examples=MANY,
+    deadline=None,
+    database=None,
+    derandomize=not campaign.AT_LENGTH,
+    suppress_health_check=list(HealthCheck),
+    phases=list(Phase),
 )
 
 
@@ -53,12 +62,32 @@ def test_like_plain_unicorn(machine: str, kind: str) -> None:
     check()
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("machine", MACHINES)
+def test_no_instruction_changes_the_counter_of_loops(machine: str) -> None:
+    pointers = (4,) * len(FAMILIES[machine].classes["p"])  # type: ignore[arg-type]
+    parts = [("do", number, 0) for number in range(len(instructions(machine)))]
+    waiting = [tuple(parts[first : first + MOST_PARTS]) for first in range(0, len(parts), MOST_PARTS)]
+    while waiting:
+        program = Program(machine, waiting.pop(), pointers, seed=1)
+        record = stock(machine).play(program)
+        counter = COUNTERS[machine]
+        assert record.registers[counter] == initial_context(program).save()[counter], program
+        if record.stops[-1][0] != "syscall" and len(program.parts) > 1:  # it was not run to its end
+            waiting += [(part,) for part in program.parts]
+
+
+def test_an_instruction_that_moves_the_frame_may_stand_in_a_loop() -> None:
+    texts = [instruction.text for instruction in instructions("i386")]
+    enter = next(number for number, text in enumerate(texts) if text.startswith("enter"))
+    program = Program("i386", (("loop", 5, 1), ("do", enter, 0)), (2, 3, 1), seed=95350)
+    agree(player("i386", KINDS[0]).play(program), stock("i386").play(program))
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_great_many_programs(machine: str) -> None:
     played = 0
 
-    @SLOW
+    @MORE
     @given(programs(machine))
     def check(program: Program) -> None:
         nonlocal played
