@@ -147,6 +147,7 @@ struct engine {
     uint64_t exits_count, exits_lost;
     uint64_t *breaks; /* addresses at which a debugger wants the run to stop */
     uint64_t breaks_count, breaks_changed;
+    uint64_t (*bring)(uint64_t address, uint64_t access); /* x86: Python brings a page within the callback, or NULL */
 };
 
 EXPORT size_t sandbox_layout(int what)
@@ -502,6 +503,19 @@ static bool not_for_guest(struct engine *e, uint64_t address)
     return (address & ~(uint64_t)(PAGE - 1)) - (pc & e->word_mask & ~(uint64_t)(PAGE - 1)) > PAGE;
 }
 
+/* Only Python can serve the access: it gives the table a leaf of its own, or the page its bytes. */
+static bool beyond_us(struct engine *e, const uint64_t *entry, uint64_t leaf, uint64_t need)
+{
+    if (!entry || !(*entry & need))
+        return true;
+    if (*entry & DEVICE)
+        return false;
+    bool private_leaf = e->pool->references[leaf] == 1;
+    if ((*entry & PRESENT) && (need != WRITE || (!(*entry & COPY) && private_leaf)))
+        return false;
+    return !private_leaf || !(*entry & (PRESENT | ZERO));
+}
+
 static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result, void *data)
 {
     struct engine *e = data;
@@ -527,8 +541,15 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
     if (address >= e->table->end)
         return fault(e, address, need, OOM_NONE);
     uint64_t *entry = find_entry(e, address, &leaf);
-    if (!entry || !(*entry & need))
-        return fault(e, address, need, OOM_NONE);
+    if (beyond_us(e, entry, leaf, need)) {
+        /* On x86 an instruction that faults may have spoilt the flags already (`setl` to memory): what can be served is
+           served here. What Python changes of other pages it only adds: spaces that run are not reclaimed from. */
+        if (!e->bring || !e->bring(address, need >> 1))
+            return fault(e, address, need, OOM_NONE);
+        entry = find_entry(e, address, &leaf);
+        if (beyond_us(e, entry, leaf, need))
+            return fault(e, address, need, OOM_NONE);
+    }
     e->fills++;
     e->fills_since_flush++;
     if (!e->preemptible && !(e->fills & 15) && now() >= e->deadline) {
@@ -543,8 +564,6 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
     }
     bool private_leaf = p->references[leaf] == 1;
     if (!(value & PRESENT) || (need == WRITE && ((value & COPY) || !private_leaf))) {
-        if (!private_leaf || !(value & (PRESENT | ZERO)))
-            return fault(e, address, need, OOM_NONE); /* Python gives the table a leaf of its own, or the page its bytes */
         uint64_t oom = materialise(e, entry, need);
         if (oom)
             return fault(e, address, need, oom);

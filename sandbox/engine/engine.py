@@ -48,6 +48,7 @@ _UNPACK = struct.Struct(f"={layout.REPORT_WORDS}Q").unpack_from
 _REASONS = {reason.value: reason for reason in StopReason}
 _ACCESS = {access.value: access for access in Access}
 _MEMORY = {0: None, 1: "vm", 2: "pool"}
+_BRING = ctypes.CFUNCTYPE(c_uint64, c_uint64, c_uint64)
 
 
 class Pool(Protocol):
@@ -74,6 +75,7 @@ class Space(Protocol):
 
     @property
     def table(self) -> Table: ...
+    def resolve(self, address: int, access: int) -> bool: ...
     def read(self, address: int, length: int) -> bytes: ...
 
 
@@ -150,6 +152,10 @@ class Engine:
         self._exits = (c_uint64 * layout.MOST_EXITS)()
         self._breaks = (c_uint64 * layout.MOST_BREAKS)()
         self.breakpoints: frozenset[int] = frozenset()
+        self._space: Space | None = None  # that runs now
+        self._opened: threading.RLock | None = None  # the gate, while it is released
+        self._within = _BRING(self.bring)
+        self._interrupted: BaseException | None = None
         self.words = self._fill_words()
         self._report_bytes = memoryview(self.words).cast("B")
         self._report = self._report_bytes.cast("Q")
@@ -200,6 +206,8 @@ class Engine:
             for index, value in enumerate(template(isa, self.privileged).cpuid):
                 words.cpuid[index] = value
         words.scan = isa.bits if isa.unicorn_arch == unicorn.UC_ARCH_X86 else 0
+        if words.scan:
+            words.bring = ctypes.cast(self._within, c_void_p)
         words.scratch_address = SCRATCH_64 if isa.bits == 64 else SCRATCH_32
         return words
 
@@ -237,6 +245,7 @@ class Engine:
         """Run for about `budget`: code bytes when exact, nanoseconds otherwise. An exact budget of 0 finishes the block
         that a fault interrupted, and nothing else: so a turn ends at the same place whatever pages were missing."""
         gate = self.gate
+        self._space, self._opened = space, gate
         space.running = True
         if gate is not None:
             gate.release()
@@ -258,7 +267,29 @@ class Engine:
 
     def step(self, context: Context, space: Space) -> Stop:
         """Run exactly one instruction; BUDGET when it simply went well. Slow: for debuggers."""
-        return self._read_report(self._core.run(context, space.table, 1 << 40, 1), context, space)
+        self._space, self._opened = space, None
+        space.running = True
+        try:
+            reason = self._core.run(context, space.table, 1 << 40, 1)
+        finally:
+            space.running = False
+        return self._read_report(reason, context, space)
+
+    def bring(self, address: int, access: int) -> int:
+        """From within the guest's load or store: make it possible, if it is. What cannot be done here is refused; the
+        run then ends with the fault, and whoever serves it meets the same error where it can be told."""
+        gate, space = self._opened, self._space
+        assert space is not None
+        try:
+            if gate is None:
+                return int(space.resolve(address, access))
+            with gate:
+                return int(space.resolve(address, access))
+        except Exception:
+            return 0
+        except BaseException as error:  # Ctrl-C came just now
+            self._interrupted = error
+            return 0
 
     def set_breakpoints(self, addresses: frozenset[int]) -> None:
         """Stop with BREAKPOINT before the instructions at these addresses, in whatever space, until others are set. A
@@ -285,6 +316,9 @@ class Engine:
             stop.number = report[layout.NUMBER]
             stop.arguments = tuple(report[layout.ARGUMENT_0 : layout.ARGUMENT_0 + 6])
         if reason == layout.STOP_FAULT:
+            if self._interrupted is not None:
+                interrupted, self._interrupted = self._interrupted, None
+                raise interrupted
             stop.address = report[layout.ADDRESS]
             stop.access = _ACCESS[report[layout.ACCESS]]
             stop.out_of_memory = _MEMORY[report[layout.OUT_OF_MEMORY]]

@@ -176,6 +176,7 @@ class EngineWords(Structure):
         ("breaks", POINTER(c_uint64)),
         ("breaks_count", c_uint64),
         ("breaks_changed", c_uint64),
+        ("bring", c_void_p),
     ]
 
 

@@ -59,6 +59,7 @@ class TwinMmu:
         self._deadline = 0.0
         self._exits: set[int] = set()  # of guards; _breaks are a debugger's
         self._breaks: set[int] = set()
+        self._bring = engine.bring if engine.words.bring else None
         self._told = (ctypes.c_uint64 * (layout.MOST_EXITS + layout.MOST_BREAKS))()
 
     # ---- registers of the live context
@@ -92,13 +93,12 @@ class TwinMmu:
         assert table is not None
         if address >= table.words.end:
             return self._faulted(address, need, 0)
-        leaf = table.leaves.get(address >> 21)
-        if leaf is None:
+        index = self._within_reach(table, address, need)
+        if index is None and self._bring is not None and self._bring(address, need >> 1):
+            index = self._within_reach(table, address, need)
+        if index is None:
             return self._faulted(address, need, 0)
-        index = leaf * LEAF_ENTRIES + (address >> 12 & 511)
         value = self._entries[index]
-        if not value & need:
-            return self._faulted(address, need, 0)
         self._words.fills += 1
         self._fills_since_flush += 1
         if not self._engine.preemptible and not self._words.fills & 15 and time.monotonic() >= self._deadline:
@@ -107,11 +107,8 @@ class TwinMmu:
         if value & DEVICE:
             entry.paddr, entry.perms = value & ~0xFFF, 3
             return True
-        pool = self._pool
-        private = pool.references[leaf] == 1
+        private = self._pool.references[index // LEAF_ENTRIES] == 1
         if not value & PRESENT or (need == layout.WRITE and (value & COPY or not private)):
-            if not private or not value & (PRESENT | ZERO):
-                return self._faulted(address, need, 0)
             out_of_memory = self._materialise(index, value)
             if out_of_memory:
                 return self._faulted(address, need, out_of_memory)
@@ -129,6 +126,22 @@ class TwinMmu:
             if flags & _IT_BITS:
                 self._write(self._words.flags_register, flags & ~_IT_BITS)
         return True
+
+    def _within_reach(self, table: Table, address: int, need: int) -> int | None:
+        """Where the entry is; None when only AddressSpace.resolve can serve the access, or nobody."""
+        leaf = table.leaves.get(address >> 21)
+        if leaf is None:
+            return None
+        index = leaf * LEAF_ENTRIES + (address >> 12 & 511)
+        value = self._entries[index]
+        if not value & need:
+            return None
+        if value & DEVICE:
+            return index
+        private = self._pool.references[leaf] == 1
+        if value & PRESENT and (need != layout.WRITE or (not value & COPY and private)):
+            return index
+        return index if private and value & (PRESENT | ZERO) else None
 
     def _not_for_guest(self, address: int) -> bool:
         """Unicorn looks up the pages of its exits when a run ends; see the C side."""
