@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
+from sandbox.dashboard.app import App, _loop
+from sandbox.dashboard.keys import Decoder, Key, Keyboard
+from sandbox.dashboard.screen import Screen
 from tests.terminal import Terminal
+from tests.test_dashboard_app import FakeSource
 
 SESSION = """
 import sys
@@ -145,6 +151,51 @@ def test_typing_passes_ctrl_c_on() -> None:
         assert terminal.wait_for_end() == 0
 
 
+def test_the_mode_is_set_before_it_is_shown() -> None:
+    """Who reads "typing into" may press Ctrl-C at once: it must not meet the mode before. And the other way round."""
+    happened: list[str] = []
+    keys = iter("i\x1dq")
+
+    class Watched(Screen):
+        def paint(self, rows: Sequence[Text]) -> int:
+            happened.append("shown: typing" if "typing into" in rows[-1].plain else "shown: keys")
+            return 0
+
+    class Scripted(Keyboard):
+        def pass_signals_as_keys(self, on: bool) -> None:
+            happened.append(f"signals as keys: {on}")
+
+        def read(self, timeout: float) -> list[Key]:
+            return Decoder().feed(next(keys).encode(), 0.0)
+
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    try:
+        screen = Watched(descriptor, environment={"TERM": "xterm"})
+        assert _loop(App(FakeSource()), screen, Scripted(descriptor), lambda: False) == 0
+    finally:
+        os.close(descriptor)
+    assert happened == [
+        "signals as keys: False",
+        "shown: keys",
+        "signals as keys: True",
+        "shown: typing",
+        "signals as keys: False",
+        "shown: keys",
+    ]
+
+
+@pytest.mark.parametrize("ahead", ["\x1d\x03", "\x1d\x1a\x03", "x\x03y\x1dq"])
+def test_keys_typed_ahead_of_the_mode(ahead: str) -> None:
+    """Ctrl-C and Ctrl-Z right behind the end of typing are keys still; they do what they always do."""
+    with session() as terminal:
+        terminal.wait_for("? help")
+        terminal.press("i")
+        terminal.wait_for("typing into")
+        terminal.press(ahead)
+        assert terminal.wait_for_end() == 0
+        assert terminal.is_restored()
+
+
 def test_no_color_and_no_unicode() -> None:
     with session(NO_COLOR="1", PYTHONIOENCODING="ascii", LC_ALL="C", PYTHONUTF8="0") as terminal:
         terminal.wait_for("? help")
@@ -155,10 +206,6 @@ def test_no_color_and_no_unicode() -> None:
 
 def test_only_changed_rows_are_sent(tmp_path: Path) -> None:
     """A picture that is the same sends nothing; one changed row sends one row."""
-    from rich.text import Text
-
-    from sandbox.dashboard.screen import Screen
-
     path = tmp_path / "out"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
     screen = Screen(descriptor, environment={"TERM": "xterm"})

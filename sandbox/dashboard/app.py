@@ -159,7 +159,7 @@ class App:
             self._say("not done")
 
     def _type(self, key: Key) -> None:
-        if key.name == "ctrl-]":
+        if key.name in ("ctrl-]", "signal-int"):  # Ctrl-C is a key of the guest's here: somebody else sent the signal
             self.interface = replace(self.interface, mode=BROWSE)
         elif key.raw and self.view.detail is not None:
             # A guest without a terminal of its own reads lines: Enter sends a line feed.
@@ -239,15 +239,17 @@ def _loop(app: App, screen: Screen, keyboard: Keyboard, until: Callable[[], bool
         if app.redraw:
             screen.repaint()
             app.redraw, drawn = False, None
+        # Before it is shown: who sees what mode we are in may rely on what Ctrl-C does there.
+        keyboard.pass_signals_as_keys(app.interface.mode == TYPE)
         picture = (app.view, app.interface, app.size)
         if picture != drawn:
             screen.paint(compose(app.view, app.interface, *app.size, app.look))
             drawn = picture
-        keyboard.pass_signals_as_keys(app.interface.mode == TYPE)
         pause = _QUICK if keys else INTERVAL - (time.monotonic() - begun)
         keys = keyboard.read(max(_QUICK, pause))
         for key in keys:
-            if key.name == "signal-suspend":
+            # Ctrl-Z as a key: typed ahead, right behind the key that ended typing into a guest.
+            if key.name == "signal-suspend" or (key.name == "ctrl-z" and app.interface.mode != TYPE):
                 keyboard.suspend()
                 drawn = None
             else:

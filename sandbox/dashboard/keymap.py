@@ -61,7 +61,7 @@ BINDINGS = (
     Binding((":",), "edit command", ":", "command line; Tab completes", PROGRAM, "command", 13),
     Binding(("?", "f1"), "help", "?", "this help", PROGRAM, "help", 1),
     Binding(("ctrl-l",), "redraw", "Ctrl-L", "draw the screen again", PROGRAM),
-    Binding(("q", "signal-int"), "quit", "q", "leave", PROGRAM, "quit", 2),
+    Binding(("q", "signal-int", "ctrl-c"), "quit", "q", "leave", PROGRAM, "quit", 2),
 )
 BY_KEY = {key: binding for binding in BINDINGS for key in binding.keys}
 if len(BY_KEY) != sum(len(binding.keys) for binding in BINDINGS):  # two bindings of one key

@@ -255,6 +255,7 @@ class Keyboard:
         mode[0] &= ~(termios.ICRNL | termios.IXON)
         mode[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
         mode[3] = mode[3] & ~termios.ISIG if self._raw else mode[3] | termios.ISIG
+        mode[3] |= termios.NOFLSH  # Ctrl-C would throw away keys typed ahead, and half of a picture on its way
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
         termios.tcsetattr(self._descriptor, termios.TCSADRAIN, mode)
 
@@ -305,10 +306,10 @@ class Keyboard:
             watched = [self._wake_reader] if self._hung_up else [self._descriptor, self._wake_reader]
             ready, _, _ = select.select(watched, [], [], max(0.0, until - now))
             now = time.monotonic()
-            keys = list(self._signals()) if self._wake_reader in ready else []
-            if self._descriptor in ready:
-                keys += self._decoder.feed(self._take_bytes(), now)
+            keys = self._decoder.feed(self._take_bytes(), now) if self._descriptor in ready else []
             keys += self._decoder.expire(now)
+            if self._wake_reader in ready:
+                keys += self._signals()
             if self._hung_up:
                 keys.append(Key("signal-hup"))
             if keys or now >= end or self._wake_reader in ready:
