@@ -1,11 +1,13 @@
 """ELF files made by hand: a small program that says "ok" and exits, and every way to spoil its headers.
 
 `variants` yields (name, bytes): each field of the file header and of each program header set to each of a list of
-values that a hostile file would try, and files that are cut, empty or not ELF at all.
+values that a hostile file would try, and files that are cut, empty or not ELF at all. `mutated` changes a few at
+random.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 from sandbox import assembler
@@ -78,6 +80,14 @@ def fields(isa: str, data: bytes) -> Iterator[tuple[str, int, int]]:
 
 def put(data: bytes, offset: int, width: int, value: int) -> bytes:
     return data[:offset] + (value & (1 << 8 * width) - 1).to_bytes(width, "little") + data[offset + width :]
+
+
+def mutated(good: bytes, chance: random.Random) -> bytes:
+    """One to four numbers of the headers changed, to what a hostile file would try or to anything."""
+    for _ in range(chance.randint(1, 4)):
+        width = chance.choice((1, 1, 2, 4, 8))
+        good = put(good, chance.randrange(240), width, chance.choice((0, 1, -1, chance.getrandbits(64))))
+    return good
 
 
 def variants(isa: str) -> Iterator[tuple[str, bytes]]:
