@@ -29,13 +29,14 @@ class Command:
     group: str = ""
 
 
-RUN, LOOK_UP, FLEET = "Run programs", "Look things up", "Many VMs"
+RUN, KEEP, LOOK_UP, FLEET = "Run programs", "Keep files", "Look things up", "Many VMs"
 
 COMMANDS = (
     Command("run", "run a program in a VM, in the foreground", "run", RUN),
     Command("demo", "a mixed fleet of VMs of every ISA in the dashboard", "demo", RUN),
     Command("asm", "assemble a .s file to an ELF program", "assembly", RUN),
     Command("disasm", "list the code of a program", "assembly", RUN),
+    Command("volume", "persistent filesystems by name, for -v NAME:GUEST", "volume", KEEP),
     Command("guests", "the programs that come with the package", "catalogue", LOOK_UP),
     Command("boards", "the bare-metal boards that come with the package", "catalogue", LOOK_UP),
     Command("syscalls", "which system calls are served, and how well", "catalogue", LOOK_UP),
@@ -58,7 +59,6 @@ COMMANDS = (
     Command("restore", "a VM from a file"),
     Command("fork", "copies of a running VM"),
     Command("image", "root filesystems by name"),
-    Command("volume", "persistent volumes"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 
@@ -146,7 +146,7 @@ def overview() -> str:
         "Linux programs of five ISAs and bare-metal boards in virtual machines.",
         "",
     ]
-    for group in (RUN, LOOK_UP, FLEET):
+    for group in (RUN, KEEP, LOOK_UP, FLEET):
         commands = [command for command in COMMANDS if command.group == group and command.module]
         if commands:
             lines.append(f"{group}:")
