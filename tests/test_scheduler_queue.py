@@ -331,7 +331,7 @@ def test_agenda_runs_in_order_and_forgets() -> None:
     assert len(agenda) == 1
     for count in range(1000):
         agenda.set("moving", 100 + count, lambda now: None)
-    assert len(agenda._heap) < 200
+    assert len(agenda.heap) < 200
 
 
 @pytest.mark.parametrize("weight", [0, -1, 10_001, 1.5, True, "3"])

@@ -10,7 +10,7 @@ from sandbox.events import Recorder
 from sandbox.hypervisor.builder import Ground
 from sandbox.hypervisor.gauges import Glances
 from sandbox.machine import Machine
-from sandbox.scheduler import Share, Tenancy
+from sandbox.scheduler import After, Share, Tenancy, Turn
 from sandbox.vm import VM
 
 
@@ -28,6 +28,7 @@ class Tenant:
     doom: tuple[str, int, str] | None = None  # reason, status, and the lifecycle's action
     pause_wanted: bool = False
     glances: Glances = field(default_factory=Glances)
+    turn: Turn = field(default_factory=lambda: Turn(0, 0, After.RUNNABLE))  # the last one
 
     # how it is ending
     ended_by_us: bool = False  # the operator or a limit, not itself
@@ -48,3 +49,10 @@ class Tenant:
     quiet_calls: int = -1
     output_seen: int = 0
     past: dict[str, Any] = field(default_factory=dict)  # figures of the last machine, once it is gone
+
+    def has_no_wishes(self) -> bool:
+        """Nothing is wanted of it when its turn ends, and no limit is to be looked at."""
+        if self.pause_wanted or self.doom is not None or self.glances.waiting:
+            return False
+        config = self.vm.config
+        return config.cpu_timeout is None and config.watchdog is None

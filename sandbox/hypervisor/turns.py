@@ -18,11 +18,8 @@ from sandbox.hypervisor.tenant import Tenant
 from sandbox.machine import Activity
 from sandbox.scheduler import After, Leases, Share, Turn
 
-AFTER = {
-    Activity.RUNNABLE: After.RUNNABLE,
-    Activity.WAITING: After.ASLEEP,
-    Activity.EXITED: After.GONE,
-}
+# Names of what every turn needs: an enumeration's members are slow to look up.
+_RUNNABLE, _WAITING, _ON = Activity.RUNNABLE, Activity.WAITING, After.RUNNABLE
 
 Clocked = Callable[[], int]
 
@@ -41,25 +38,25 @@ class Turns:
         machine = tenant.machine
         if machine is None or machine.exit_status is not None:
             return Turn(0, 0, After.GONE)
-        clock = self._begin(tenant)
+        clock = time.thread_time_ns if self._clock is None else self._begin(tenant, self._clock)
         slot = self._leases.take(tenant.tenancy)
-        sound = False
+        tape = self.tape  # somebody may begin to watch in the middle of the turn
+        begun = self._now() if tape is not None else 0
+        before = clock()
         try:
-            engine = slot.engine
-            misses = getattr(engine, "tlb_misses", 0)
-            tape = self.tape  # somebody may begin to watch in the middle of the turn
-            begun = self._now() if tape is not None else 0
-            before = clock()
-            outcome = machine.run(engine, share.budget)
-            cpu = clock() - before
-            if self._clock is not None:  # virtual time moves with the work, whatever the machine does with its clock
-                cpu = max(cpu, outcome.used)
-            tenant.misses += getattr(engine, "tlb_misses", 0) - misses
-            if tape is not None:
-                tape.note(tenant.vm.identity, _lane(), begun, max(self._now(), begun + cpu))
-            sound = True
-        finally:
-            self._leases.give_back(slot, broken=not sound)
+            outcome = machine.run(slot.engine, share.budget)
+        except BaseException:
+            self._leases.give_back(slot, broken=True)
+            raise
+        cpu = clock() - before
+        misses = slot.engine.tlb_misses
+        tenant.misses += misses - slot.misses
+        slot.misses = misses
+        self._leases.give_back(slot)
+        if self._clock is not None:  # virtual time moves with the work, whatever the machine does with its clock
+            cpu = max(cpu, outcome.used)
+        if tape is not None:
+            tape.note(tenant.vm.identity, _lane(), begun, max(self._now(), begun + cpu))
         tenant.turns += 1
         tenant.cpu += cpu
         tenant.work += outcome.work
@@ -67,19 +64,29 @@ class Turns:
             total = tenant.vm.console.total
             share.output_cap.charge(total - tenant.output_seen)
             tenant.output_seen = total
-        used = (outcome.used or outcome.work) if self._exact else cpu
-        return Turn(used, cpu, AFTER[outcome.activity], outcome.deadline)
+        turn = tenant.turn
+        turn.used = (outcome.used or outcome.work) if self._exact else cpu
+        turn.cpu = cpu
+        activity = outcome.activity
+        if activity is _RUNNABLE:
+            turn.after = _ON
+            turn.wake_at = None
+            turn.quiet = machine.exit_status is None and self._clock is None and tenant.has_no_wishes()
+        else:
+            turn.after = After.ASLEEP if activity is _WAITING else After.GONE
+            turn.wake_at = outcome.deadline
+            turn.quiet = False
+        return turn
 
     def _now(self) -> int:
         return time.monotonic_ns() if self._clock is None else self._clock.monotonic()
 
-    def _begin(self, tenant: Tenant) -> Clocked:
-        """How to read the CPU time of this turn."""
-        if self._clock is None:
-            return time.thread_time_ns
+    @staticmethod
+    def _begin(tenant: Tenant, common: VirtualClock) -> Clocked:
+        """Virtual time: how to read what of it this turn takes."""
         own = tenant.clock
         assert isinstance(own, VirtualClock)
-        own.advance(max(0, self._clock.monotonic() - own.monotonic()))
+        own.advance(max(0, common.monotonic() - own.monotonic()))
         tenant.recorder.hold()
         return own.monotonic
 

@@ -58,36 +58,38 @@ _TRAPS: dict[Trap, tuple[int, int]] = {
 _VERBS = {Access.READ: "read", Access.WRITE: "write", Access.FETCH: "instruction fetch"}
 
 
-def serve_stop(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) -> None:
-    """Every stop that is neither a syscall nor the end of the budget."""
+def serve_stop(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) -> bool:
+    """Every stop that is neither a syscall nor the end of the budget. True: the guest will not have noticed."""
     match stop.reason:
         case StopReason.FAULT:
-            serve_fault(kernel, engine, task, stop)
+            return serve_fault(kernel, engine, task, stop)
         case StopReason.TRAP | StopReason.HALT:
             serve_trap(kernel, task, stop)
         case StopReason.BREAKPOINT:
             breakpoints.serve(kernel, task, stop.address)
         case _:
             kernel.kill(f"the engine failed: {stop.error}", 125)
+    return False
 
 
-def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) -> None:
-    """Bring the page, or signal the task."""
+def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) -> bool:
+    """Bring the page (True), or signal the task."""
     space, address, access = task.space, stop.address, stop.access
     if stop.out_of_memory == "vm":  # a full pool may yet be reclaimed from
         out_of_memory(task, "vm")
-        return
+        return False
     try:
         if space.resolve(address, access):
-            task.usage.minor += 1
-            return
+            if not kernel.deterministic:  # how many there are depends on the memory that others use
+                task.usage.minor += 1
+            return True
     except OutOfMemory as error:
         out_of_memory(task, error.scope)
-        return
+        return False
     fault = space.fault
     if fault == "oom":
         out_of_memory(task, "vm")
-        return
+        return False
     if access is Access.FETCH:
         address = _fetch_address(engine, task, stop)
         access, fault = stop.access, space.fault if stop.reason is StopReason.FAULT else fault
@@ -102,6 +104,7 @@ def serve_fault(kernel: LinuxMachine, engine: Engine, task: Task, stop: Stop) ->
     reason = f"{_VERBS[access]} at {address:#x}, {why} (pc {pc:#x})"
     bits = _error_code(access, fault)
     force(task, SignalInfo(number, code, address=address, trap=_PAGE_FAULT, error=bits, reason=reason))
+    return False
 
 
 def out_of_memory(task: Task, scope: str) -> None:

@@ -1,12 +1,9 @@
-"""A Linux virtual machine: the kernel's state, and the loop that runs its tasks.
-
-`run` takes the next ready task, lets the engine run it, and serves the stop: a syscall is dispatched, a fault
-resolved or turned into a signal. It returns when the budget is used up, when every task waits, or when process 1 has
-ended, which ends the machine. Tasks of one machine never run at the same moment.
+"""A Linux virtual machine: the kernel's state, its tasks, how they sleep and wake, and how it all ends.
 
 Time and chance come from `clock` and `entropy` only. In a deterministic machine the clock is virtual: it moves with
 the code bytes executed and jumps to the next deadline when everybody sleeps.
-Neighbours: `start` builds the first process, `dispatch` serves calls, `delivery` signals, `lifecycle` ends.
+Neighbours: `loop` runs the tasks, `start` builds the first process, `dispatch` serves calls, `delivery` signals,
+`lifecycle` ends.
 """
 
 from __future__ import annotations
@@ -18,15 +15,12 @@ from weakref import WeakKeyDictionary
 
 from sandbox.abi.signals import SIGTERM, signal_name
 from sandbox.clock import Clock, Entropy, VirtualClock
-from sandbox.engine import Engine, Isa, StopReason
+from sandbox.engine import Engine, Isa
 from sandbox.events import Recorder
-from sandbox.kernel import breakpoints, constant_calls, descriptors, lifecycle
-from sandbox.kernel.delivery import deliver
-from sandbox.kernel.dispatch import dispatch, dispatch_observed
-from sandbox.kernel.faults import serve_stop
+from sandbox.kernel import descriptors, lifecycle
 from sandbox.kernel.fdtable import FileBudget
 from sandbox.kernel.futex import FutexTable
-from sandbox.kernel.interval import check_cpu_time
+from sandbox.kernel.loop import run_tasks
 from sandbox.kernel.nameless import Nameless
 from sandbox.kernel.observers import Observers
 from sandbox.kernel.process import MachineLimits, Process
@@ -49,11 +43,6 @@ if TYPE_CHECKING:
     from sandbox.memory import Account, AddressSpace, FramePool
     from sandbox.vfs.file import OpenFile
 
-QUANTUM = 100_000  # code bytes a task runs before the next one has its turn
-QUANTUM_NANOSECONDS = 1_000_000
-CALL_CHARGE = 300  # code bytes of the budget that a syscall costs: the kernel's work is charged to its machine
-CALL_TIME = 200  # nanoseconds of virtual time that a syscall takes
-SLEEP_CHARGE = 2_000  # for jumping to a deadline, so that a machine that only sleeps lets others run
 LAST_CALLS = 16
 
 
@@ -113,13 +102,14 @@ class LinuxMachine:
         self.breakpoints: frozenset[int] = frozenset()  # addresses, in every address space
         self.on_breakpoint: Callable[[Task, int], None] | None = None
         self.passed: dict[int, int] = {}  # by task: the breakpoint that it stands at and has been told of
-        self._halted = False
-        self._virtual = clock if deterministic and isinstance(clock, VirtualClock) else None
-        self._ready: deque[Task] = deque()
-        self._running = False
+        self.halted = False  # the run under way is to end
+        self.virtual = clock if deterministic and isinstance(clock, VirtualClock) else None
+        self.ready: deque[Task] = deque()
+        self.running = False
+        self.outcome = Outcome(Activity.RUNNABLE, 0)  # of the last run
         self.current: Task | None = None  # whose turn it is
-        self._slice_start = 0
-        self._doomed: tuple[str, int] | None = None
+        self.slice_start = 0
+        self.doomed: tuple[str, int] | None = None
         self.yielded = False
         self._released = False
         self.last_pid = 0
@@ -131,137 +121,25 @@ class LinuxMachine:
         """See `sandbox.machine.Machine`."""
         if self.exit_status is not None:
             return Outcome(Activity.EXITED, 0)
-        self._running = True
+        self.running = True
         try:
-            return self._run(engine, budget)
+            return run_tasks(self, engine, budget)
         finally:
-            self._running = False
+            self.running = False
 
-    def _run(self, engine: Engine, budget: int) -> Outcome:
-        quantum = QUANTUM if engine.exact else QUANTUM_NANOSECONDS
-        left = budget
-        work = 0
-        while True:
-            now = self.clock.monotonic()
-            self.timers.expire(now)
-            task = self._next_ready()
-            if task is None:
-                deadline = self.timers.next()
-                if self._virtual is None or not self._virtual.jumps or deadline is None:
-                    return Outcome(Activity.WAITING, work, deadline, budget - left)
-                self._virtual.advance(max(0, deadline - now))
-                left -= SLEEP_CHARGE
-            else:
-                used, done = self._run_task(engine, task, max(1, min(left, quantum)))
-                left -= used
-                work += done
-                if self._doomed is not None:
-                    reason, status = self._doomed
-                    self._die(reason, status)
-                if self.exit_status is not None:
-                    return Outcome(Activity.EXITED, work, None, budget - left)
-                if task.state == "ready":
-                    self._enqueue(task)
-            if left <= 0 or self._halted:
-                self._halted = False
-                return Outcome(Activity.RUNNABLE, work, None, budget - left)
+    def halt(self) -> None:
+        """From a callback: end this run of the machine where it stands, so that it can be paused there."""
+        self.halted = self.running
 
-    def _next_ready(self) -> Task | None:
-        ready = self._ready
+    def next_ready(self) -> Task | None:
+        """Whose turn it is, taken out of the queue."""
+        ready = self.ready
         while ready:
             task = ready.popleft()
             task.queued = False
             if task.state == "ready":
                 return task
         return None
-
-    def _run_task(self, engine: Engine, task: Task, budget: int) -> tuple[int, int]:
-        """Run one task until it sleeps, ends or has used `budget`; return (budget used, code bytes done)."""
-        self.current = task
-        self._slice_start = started = self.clock.monotonic()
-        self.stats.switches += 1
-        if task.tls_entries:
-            self.show_tls(task)
-        exact = engine.exact
-        clock, virtual = self.clock, self._virtual
-        counts, recent = self.stats.calls, self.recent
-        observed = self.trace is not None or bool(self.observers)
-        serve = dispatch_observed if observed else dispatch
-        if observed:
-            constant_calls.forget(task)
-        context = task.context
-        left = budget
-        work = 0
-        syscall = StopReason.SYSCALL
-        while left > 0:
-            pending = task.call
-            if pending is not None:  # it was asleep in this call
-                number, arguments = pending
-            else:
-                if task.attention:
-                    deliver(task)
-                    if task.state != "ready":
-                        break
-                if engine.breakpoints is not self.breakpoints:
-                    engine.set_breakpoints(self.breakpoints)
-                stop = (
-                    breakpoints.leave(self, engine, task, left)
-                    if self.passed
-                    else engine.run(context, task.space, left)
-                )
-                done = stop.work
-                work += done
-                if virtual is not None:
-                    virtual.advance(done)
-                if exact:
-                    left -= done
-                else:
-                    left = budget - (clock.monotonic() - started)
-                if self._doomed is not None:
-                    break
-                if stop.reason is not syscall:
-                    if stop.reason is StopReason.BUDGET:
-                        break
-                    serve_stop(self, engine, task, stop)
-                    if task.state != "ready" or self.exit_status is not None or self._halted:
-                        break
-                    left -= 1
-                    continue
-                number, arguments = stop.number, stop.arguments
-                counts[number] = counts.get(number, 0) + 1
-            result = serve(task, number, arguments)
-            recent.append((task.tid, number, arguments, result))
-            if exact:
-                left -= CALL_CHARGE
-                if virtual is not None:
-                    virtual.advance(CALL_TIME)
-            if result is not None:
-                context.set_result(result)
-                if pending is not None or task.restart:
-                    self.finish_call(task)
-                if self.yielded or task.state != "ready":
-                    self.yielded = False
-                    break
-            elif task.state != "ready":
-                break
-            elif task.call is not None:
-                deliver(task)  # a signal interrupts the call
-                if task.state != "ready":
-                    break
-            else:
-                context = task.context
-            if self._doomed is not None or self.exit_status is not None or self._halted:
-                break
-        self.settle_time(task)
-        constant_calls.count(task)
-        self.current = None
-        if task.process.cpu_timers or task.process.cpu_limited:
-            check_cpu_time(task)
-        return budget - left, work
-
-    def halt(self) -> None:
-        """From a callback: end this run of the machine where it stands, so that it can be paused there."""
-        self._halted = self._running
 
     # -- sleeping and waking ----------------------------------------------------------------------------
 
@@ -290,8 +168,8 @@ class LinuxMachine:
             return
         task.state = "ready"
         if task is not self.current:
-            self._enqueue(task)
-        if not self._running and self.on_wake is not None:
+            self.enqueue(task)
+        if not self.running and self.on_wake is not None:
             self.on_wake()
 
     def forget_sleep(self, task: Task) -> None:
@@ -310,7 +188,7 @@ class LinuxMachine:
 
     def yield_task(self, task: Task) -> None:
         """Let the others have their turn before this task goes on."""
-        self.yielded = bool(self._ready)
+        self.yielded = bool(self.ready)
 
     def finish_call(self, task: Task) -> None:
         """The call is over: forget what it remembered."""
@@ -321,10 +199,10 @@ class LinuxMachine:
                 self.futexes.remove(waiter)
             task.restart.clear()
 
-    def _enqueue(self, task: Task) -> None:
+    def enqueue(self, task: Task) -> None:
         if not task.queued:
             task.queued = True
-            self._ready.append(task)
+            self.ready.append(task)
 
     # -- time -------------------------------------------------------------------------------------------
 
@@ -332,8 +210,8 @@ class LinuxMachine:
         """Book the CPU time of the running slice to its task."""
         if task is self.current:
             now = self.clock.monotonic()
-            task.usage.user += now - self._slice_start
-            self._slice_start = now
+            task.usage.user += now - self.slice_start
+            self.slice_start = now
 
     def cpu_time(self, task: Task) -> int:
         """Nanoseconds of CPU that the task has used."""
@@ -396,14 +274,14 @@ class LinuxMachine:
 
     def kill(self, reason: str, status: int = 137) -> None:
         """End the machine now (or as soon as its engine has stopped)."""
-        if self.exit_status is not None or self._doomed is not None:
+        if self.exit_status is not None or self.doomed is not None:
             return
-        if self._running:
-            self._doomed = reason, status
+        if self.running:
+            self.doomed = reason, status
         else:
-            self._die(reason, status)
+            self.die(reason, status)
 
-    def _die(self, reason: str, status: int) -> None:
+    def die(self, reason: str, status: int) -> None:
         if self.exit_status is None:
             self.exit_status = status
             self.death = reason
@@ -415,7 +293,7 @@ class LinuxMachine:
         """The guest asked for it: everything ends, with status 0."""
         if self.exit_status is None:
             self.exit_status = 0
-        self._die("", 0)
+        self.die("", 0)
 
     def terminate(self) -> None:
         """SIGTERM to process 1; a machine whose first process ignores it goes on."""
@@ -428,8 +306,8 @@ class LinuxMachine:
         if self._released:
             return
         self._released = True
-        self._doomed = None
-        self._die("the machine was released", 137)
+        self.doomed = None
+        self.die("the machine was released", 137)
         self.nameless.close()
         if self.owns_mounts:
             self.mounts.close()

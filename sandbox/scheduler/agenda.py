@@ -12,26 +12,26 @@ class Agenda:
     """One action per key; setting a key again moves it. All operations O(log n)."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Hashable]] = []
+        self.heap: list[tuple[int, int, Hashable]] = []  # by time; some entries are void
         self._entries: dict[Hashable, tuple[int, Action]] = {}
         self._count = 0
 
     def set(self, key: Hashable, time: int, action: Action) -> None:
         self._count += 1
         self._entries[key] = (self._count, action)
-        heapq.heappush(self._heap, (time, self._count, key))
-        if len(self._heap) > 64 and len(self._heap) > 2 * len(self._entries):
-            self._heap = [entry for entry in self._heap if self._valid(entry)]
-            heapq.heapify(self._heap)
+        heapq.heappush(self.heap, (time, self._count, key))
+        if len(self.heap) > 64 and len(self.heap) > 2 * len(self._entries):
+            self.heap[:] = [entry for entry in self.heap if self._valid(entry)]
+            heapq.heapify(self.heap)
 
     def cancel(self, key: Hashable) -> None:
         self._entries.pop(key, None)
 
     def next_time(self) -> int | None:
-        while self._heap:
-            if self._valid(self._heap[0]):
-                return self._heap[0][0]
-            heapq.heappop(self._heap)
+        while self.heap:
+            if self._valid(self.heap[0]):
+                return self.heap[0][0]
+            heapq.heappop(self.heap)
         return None
 
     def run(self, now: int) -> bool:
@@ -39,7 +39,7 @@ class Agenda:
         done = False
         time = self.next_time()
         while time is not None and time <= now:
-            _, _, key = heapq.heappop(self._heap)
+            _, _, key = heapq.heappop(self.heap)
             _, action = self._entries.pop(key)
             action(now)
             done = True

@@ -39,6 +39,7 @@ Virtual times are whole numbers, `SCALE` to a unit of service per unit of effect
 
 from __future__ import annotations
 
+from heapq import heappop
 from itertools import count
 
 from sandbox.scheduler.clip import UNIT, Clip
@@ -66,7 +67,7 @@ class FairPolicy:
         self._later = ShareHeap(tickets)  # by eligible time; ghosts too
 
     def slice(self, share: Share) -> int:
-        return max(1, self.quantum // LATENCY_CLASSES[share.latency])
+        return self.quantum if share.latency == "normal" else max(1, self.quantum // LATENCY_CLASSES[share.latency])
 
     def enter(self, share: Share, now: int) -> None:
         if share.state == GHOST:  # still ahead of its entitlement: its old place
@@ -97,7 +98,9 @@ class FairPolicy:
             share = self._eligible.pop()
         share.state = RUNNING
         # While it waits a share's lag only grows, while it runs it only falls: its extremes are here and in `settle`.
-        self._most_behind = max(self._most_behind, (self.virtual - share.eligible) * share.effective)
+        behind = (self.virtual - share.eligible) * share.effective
+        if behind > self._most_behind:
+            self._most_behind = behind
         if self._ahead:
             share.promised = self.slice(share)
             self._advance(share.promised)
@@ -109,10 +112,12 @@ class FairPolicy:
             share.state = ELIGIBLE
             self._eligible.restore(share.deadline, share)
             return
-        share.eligible += -(-used * SCALE // share.effective)
+        share.eligible -= -used * SCALE // share.effective
         self._advance(used - share.promised)
         share.promised = 0
-        self._most_ahead = max(self._most_ahead, (share.eligible - self.virtual) * share.effective)
+        ahead = (share.eligible - self.virtual) * share.effective
+        if ahead > self._most_ahead:
+            self._most_ahead = ahead
         if runnable:
             self._queue(share)
         elif share.eligible > self.virtual:
@@ -176,21 +181,23 @@ class FairPolicy:
             self._prepaid = max(0, -used)
             used = max(0, used)
         remaining = used * SCALE
-        first = self._later.first()
-        while first is not None:
-            need = (first[0] - self.virtual) * self.weight
+        entries = self._later.entries
+        while entries:
+            eligible, ticket, share = entries[0]
+            if share.ticket != ticket:
+                heappop(entries)
+                continue
+            need = (eligible - self.virtual) * self.weight
             if need > remaining:
                 break
             if need > 0:
                 remaining -= need
-                self.virtual = first[0]
-            share = first[1]
+                self.virtual = eligible
             self._later.withdraw(share)
             if share.state == GHOST:
                 self._out(share)
             else:
                 self._queue(share)
-            first = self._later.first()
         if self.weight:
             self.virtual += remaining // self.weight
 

@@ -35,6 +35,7 @@ class Slot(Generic[E]):
     homes: int = 0
     last: int = 0
     switches: int = 0
+    misses: int = 0  # of the engine's TLB, when somebody last looked
 
 
 @dataclass(slots=True, eq=False)

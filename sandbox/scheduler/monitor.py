@@ -23,7 +23,7 @@ class Monitor:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self._entrance = threading.Lock()
-        self._waiting = 0
+        self.waiting = 0  # visitors at the entrance
         self._inside = threading.local()
         door: Any = _Door(self)
         self.changed = threading.Condition(door)
@@ -51,11 +51,11 @@ class Monitor:
     def come_in(self, acquire: Callable[[], object]) -> None:
         """Through the entrance: one after the other, and before the workers' next turns."""
         with self._entrance:
-            self._waiting += 1
+            self.waiting += 1
             try:
                 acquire()
             finally:
-                self._waiting -= 1
+                self.waiting -= 1
 
     @contextmanager
     def as_worker(self) -> Iterator[None]:
@@ -69,7 +69,7 @@ class Monitor:
 
     def give_way(self) -> None:
         """A worker between two turns, holding the lock once: whoever waits at the entrance goes first."""
-        if self._waiting or self._entrance.locked():
+        if self.waiting or self._entrance.locked():
             self.lock.release()
             with self._entrance:
                 pass

@@ -27,6 +27,10 @@ class After(Enum):
     GONE = 2
 
 
+# Names of what every turn needs: an enumeration's members are slow to look up.
+_RUNNABLE, _RUNNING, _READY = After.RUNNABLE, Phase.RUNNING, Phase.READY
+
+
 class RunQueue:
     def __init__(self, policy: Policy, margin: int = 0, minimum_charge: int = 1) -> None:
         """`margin`: how far a turn may overrun its budget (one block in exact mode); budgets are that much
@@ -101,24 +105,33 @@ class RunQueue:
         self._reconsider(share, now)
 
     def next(self, now: int, eager: bool = True) -> Share | None:
-        self.agenda.run(now)
-        share = self.policy.pick(eager)
+        due = self.agenda.heap
+        if due and due[0][0] <= now:
+            self.agenda.run(now)
+        policy = self.policy
+        share = policy.pick(eager)
         if share is None:
             return None
         share.queued = False
         share.running = True
-        share.change_phase(Phase.RUNNING, now)
-        turn = self.policy.slice(share)
+        share.change_phase(_RUNNING, now)
+        turn = policy.slice(share)
         budget = turn - self._margin
         if share.cap is not None:  # not so little that switching costs more than running; the cap remembers debts
             budget = min(budget, max(int(share.cap.left(now) * share.pace), turn // 32))
-        share.budget = max(1, budget)
+        share.budget = budget if budget > 1 else 1
         self.turns += 1
         return share
 
     def settle(self, share: Share, now: int, used: int, cpu: int, after: After, wake_at: int | None = None) -> None:
         """It used `used` units of service and `cpu` nanoseconds of CPU time; ASLEEP until `wake_at` or `wake`."""
         share.running = False
+        if after is _RUNNABLE and not (share.held or share.gone or share.throttled or share.cap or share.output_cap):
+            share.wants = share.queued = True
+            share.woken = False
+            self.policy.settle(share, used if used > self._minimum else self._minimum, True, now)
+            share.change_phase(_READY, now)
+            return
         if share.cap is not None:
             share.cap.charge(cpu)
             if cpu > 0 and used > 0:

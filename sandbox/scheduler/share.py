@@ -9,7 +9,7 @@ bytes in exact mode, CPU nanoseconds when free-running.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import IntEnum
 from typing import Any, Protocol
 
 from sandbox.errors import ConfigurationError
@@ -25,7 +25,7 @@ MAXIMUM_WEIGHT = 10_000
 CAP_PERIOD = 100_000_000  # nanoseconds, as in Linux's cpu.max
 
 
-class Phase(Enum):
+class Phase(IntEnum):
     """What a VM's time is spent on; `Share.spent` adds them up."""
 
     ASLEEP = 0  # nothing to run
@@ -71,13 +71,14 @@ class Share:
     next_weight: int | None = None
 
     def change_phase(self, phase: Phase, now: int) -> None:
-        self.spent[self.phase.value] += max(0, now - self.since)
+        if now > self.since:
+            self.spent[self.phase] += now - self.since
         self.phase = phase
         self.since = now
 
     def time_in(self, phase: Phase, now: int) -> int:
         running = max(0, now - self.since) if self.phase is phase else 0
-        return self.spent[phase.value] + running
+        return self.spent[phase] + running
 
 
 class Policy(Protocol):

@@ -2,7 +2,8 @@
 
 `serve(share)` runs the share's machine for `share.budget` on an engine; the monitor's lock is held when it is
 called and when it returns, and let go while guest code runs. `commit(share, turn)` comes after the run queue has
-settled: it looks whether the VM has ended, or whether somebody wants it paused or killed. Neither raises.
+settled: it looks whether the VM has ended, or whether somebody wants it paused or killed. Neither raises. A `Turn` is
+valid until the share is served again.
 `Workers` runs turns as they come, `Epochs` in a fixed order of virtual time; both are a `Drive`.
 """
 
@@ -22,6 +23,7 @@ class Turn:
     cpu: int  # nanoseconds of CPU time; virtual ones when deterministic
     after: After
     wake_at: int | None = None  # when ASLEEP: the earliest timer
+    quiet: bool = False  # `commit` would find nothing to do, if it came at once
 
 
 Serve = Callable[[Share], Turn]

@@ -82,29 +82,36 @@ class Workers:
         self._threads.clear()
 
     def _work(self) -> None:
-        queue, clock, monitor = self._queue, self._clock, self._monitor
+        queue, clock, monitor, mine = self._queue, self._clock, self._monitor, self._mine
         with monitor.as_worker():
+            now = clock.monotonic()
             while not self._stopping:
-                share = queue.next(clock.monotonic())
+                share = queue.next(now)
                 if share is None:
                     self._sleep()
-                    continue
-                self._mine.turn = share
-                self._take_turn(share)
-                self._mine.turn = None
-                timer = queue.timer()
-                if self._idle and timer is not None and (self._sleep_until is None or timer < self._sleep_until):
-                    monitor.work.notify()
-                monitor.give_way()
+                else:
+                    mine.turn = share
+                    now = self._take_turn(share)
+                    mine.turn = None
+                    if self._idle:
+                        self._share_timer()
+                    if not monitor.waiting:
+                        continue  # a moment ago is as good as now
+                    monitor.give_way()
+                now = clock.monotonic()
 
-    def _take_turn(self, share: Share) -> None:
-        turn = Turn(0, 0, After.RUNNABLE)
+    def _take_turn(self, share: Share) -> int:
+        """Run, settle and commit it; the time."""
         defect: Exception | None = None
         try:
             turn = self._serve(share)
         except Exception as error:
             defect = error
-        self._queue.settle(share, self._clock.monotonic(), turn.used, turn.cpu, turn.after, turn.wake_at)
+            turn = Turn(0, 0, After.RUNNABLE)
+        now = self._clock.monotonic()
+        self._queue.settle(share, now, turn.used, turn.cpu, turn.after, turn.wake_at)
+        if turn.quiet:
+            return now
         try:
             if defect is None:
                 self._commit(share, turn)
@@ -112,6 +119,13 @@ class Workers:
             defect = error
         if defect is not None:
             self._on_defect(share, defect)
+        return self._clock.monotonic()
+
+    def _share_timer(self) -> None:
+        """Others sleep: one of them must see to a timer that is earlier than what they wait for."""
+        timer = self._queue.timer()
+        if timer is not None and (self._sleep_until is None or timer < self._sleep_until):
+            self._monitor.work.notify()
 
     def _sleep(self) -> None:
         timer = self._queue.timer()
