@@ -152,6 +152,36 @@ def test_received_is_what_guests_count_themselves() -> None:
             assert abs(received[isa] - total * (place + 1) / 15) <= 2 * room.quantum
 
 
+@pytest.mark.parametrize("cores", [1, 2])
+def test_policy_and_quantum_may_be_changed_while_guests_run(cores: int) -> None:
+    """Round robin gives all the same whatever their weights; back under the fair policy the weights count again."""
+    with Hypervisor(cores=cores, deterministic=True) as room:
+        vms = [room.create(f"vm{n}", [path_of("burner", "x86_64")], weight=1 + 2 * (n % 2)) for n in range(4)]
+        for vm in vms:
+            vm.start()
+
+        def got(seconds: float) -> list[float]:
+            before = [vm.stats.work or 0 for vm in vms]
+            room.run(seconds)
+            work = [(vm.stats.work or 0) - start for vm, start in zip(vms, before, strict=True)]
+            return [part / sum(work) * 8 for part in work]
+
+        room.run(0.01)
+        room.set_policy("round-robin")
+        assert got(0.2) == pytest.approx([2, 2, 2, 2], rel=0.1)
+        room.set_quantum(1 << 20)
+        room.set_policy("fair")
+        assert (room.policy, room.scheduler_picture().quantum) == ("fair", 1 << 20)
+        assert got(0.2) == pytest.approx([1, 3, 1, 3], rel=0.1)
+        for wrong in (0, 1 << 40, True, "much"):
+            with pytest.raises(ConfigurationError, match="code bytes"):
+                room.set_quantum(wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="round-robin"):
+            room.set_policy("lottery")
+        notes = [event.record.text() for event in room.events() if event.kind == "note"]
+        assert len(notes) == 3 and "policy fair, quantum 1,048,576 code bytes" in notes[-1]
+
+
 def fleet_log(cores: int, memory: str) -> list[str]:
     programs: list[tuple[str, list[str]]] = [
         ("burner", []), ("counter", ["0", "20000"]), ("storm", ["2000"]), ("hog", ["3"]), ("sieve", []), ("wild", []),

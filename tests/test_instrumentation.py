@@ -17,6 +17,7 @@ from tests import debian
 
 ISAS = ("x86_64", "arm64", "riscv64")
 STATE = {"x86_64": "rsi", "arm64": "x1", "riscv64": "a1"}  # a write's buffer
+PATIENCE = 20_000_000_000  # nanoseconds
 RESULT = {"x86_64": "rax", "arm64": "x0", "riscv64": "a0"}
 
 
@@ -284,3 +285,34 @@ def test_a_real_program(room: sandbox.Hypervisor, arch: str) -> None:
     assert opened[-2:] == [b"/etc/passwd", b"/etc/group"]
     assert read[0].startswith(b"root:x:0:0:")
     assert b"Permission denied" in vm.console.read()
+
+
+@pytest.mark.parametrize("arch", ISAS)
+def test_on_to_the_next_system_call(room: sandbox.Hypervisor, arch: str) -> None:
+    """Each step makes one call, whichever it is, and stands right after it; one that sleeps is stood in."""
+    vm = room.create("cat", [program("cat", arch)], memory="8M")
+    with pytest.raises(StateError, match="pause it first"):
+        vm.step_syscall()
+    forget = vm.breakpoint("_start")
+    vm.start()
+    assert room.wait_until(lambda: vm.state == "paused", PATIENCE)
+    forget()
+    seen: list[str] = []
+
+    def step() -> None:
+        vm.step_syscall(lambda call: seen.append(call.name))
+        assert room.wait_until(lambda: vm.state == "paused", PATIENCE)
+
+    step()
+    assert seen == ["read"]
+    vm.console.write(b"hello\n")
+    step()
+    assert seen == ["read", "write"] and vm.console.read() == b"hello\n"
+    assert vm.registers[RESULT[arch]] == 6
+    step()
+    assert seen == ["read", "write", "read"]
+    give_up = vm.step_syscall(lambda call: seen.append(call.name))
+    give_up()
+    vm.console.write(b"more\n")
+    assert room.wait_until(lambda: vm.console.total == 11, PATIENCE)
+    assert vm.state == "running" and len(seen) == 3

@@ -345,3 +345,41 @@ def test_names_are_checked() -> None:
         check_latency("quick")
     with pytest.raises(ConfigurationError, match="round-robin"):
         policy_named("lottery", QUANTUM)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(POLICIES)), st.sampled_from([QUANTUM // 8, QUANTUM, 4 * QUANTUM])), max_size=5
+    ),
+    st.lists(st.integers(0, 5), max_size=40),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_policy_may_be_replaced_at_any_time(changes: list[tuple[str, int]], turns: list[int], ahead: bool) -> None:
+    """In the middle of turns, of caps and of new weights: nobody is lost, and afterwards shares are as due as ever."""
+    machine = host()
+    shares = [Share(number, weight=number + 1) for number in range(4)]
+    machine.admit(*shares)
+    machine.queue.set_cap(shares[3], CAP_PERIOD // 4, machine.now)
+    for name, quantum in [*changes, ("fair", QUANTUM)]:
+        under_way = [share for share in (machine.queue.next(machine.now) for _ in range(2)) if share is not None]
+        machine.queue.policy.reweigh(shares[0], 2)
+        machine.queue.replace_policy(policy_named(name, quantum, ahead=ahead), shares, machine.now, 0, 1)
+        machine.queue.policy.reweigh(shares[0], 1)
+        for number, share in enumerate(under_way):
+            machine.now += share.budget
+            after = After.RUNNABLE if number else After.ASLEEP
+            machine.queue.settle(share, machine.now, share.budget, share.budget, after, machine.now + MS)
+        for number in turns[:8]:
+            if number < 4 and not shares[number].running:
+                machine.queue.hold(shares[number], machine.now)
+                machine.turn()
+                machine.queue.free(shares[number], machine.now)
+            machine.turn()
+    machine.queue.set_cap(shares[3], None, machine.now)
+    machine.run_until(machine.now + 4 * CAP_PERIOD)
+    before, begun = [running(share, machine.now) for share in shares], machine.now
+    machine.run_until(machine.now + 1000 * MS)
+    for share, used in zip(shares, before, strict=True):
+        due = (machine.now - begun) * share.weight / sum(other.weight for other in shares)
+        assert abs(running(share, machine.now) - used - due) <= 2 * QUANTUM

@@ -172,6 +172,7 @@ class Collector:
 
     def _before(self, identity: str, machine: Any, task: Any) -> dict[str, int]:
         """The registers before the last change: marks stay until the next step."""
+        task.context.settle()
         now = {name: int(task.context[name]) for name in machine.isa.registers}
         before, last = self._registers.get(identity, ({}, {}))
         if now != last:

@@ -40,6 +40,7 @@ from sandbox.scheduler import (
     Epochs,
     Leases,
     Monitor,
+    Policy,
     RunQueue,
     Share,
     Turn,
@@ -51,6 +52,7 @@ from sandbox.vm.configuration import change, check_name
 
 EXACT_QUANTUM = 1 << 22  # code bytes: one or two milliseconds of an average guest
 FREE_QUANTUM = 2_000_000  # nanoseconds
+LEAST_QUANTUM, LONGEST_QUANTUM = 1 << 14, 1 << 30  # of either: below it, switching costs more than running
 LARGEST_BLOCK = 4096  # code bytes that an exact turn may run beyond its budget
 ENGINES_PER_CORE = 2
 FEWEST_ENGINES = 4
@@ -109,10 +111,14 @@ class Hypervisor(Spectacle):
         atexit.register(self.close)  # threads that run guests must not meet an interpreter that is being taken down
 
     def _make_queue(self, policy: str) -> RunQueue:
+        return RunQueue(*self._make_order(policy))
+
+    def _make_order(self, policy: str) -> tuple[Policy, int, int]:
+        """The policy for this quantum, how far a turn may overrun, and the least it is charged."""
         cores = 1 if self.deterministic else self.cores
         order = policy_named(policy, self.quantum, cores, ahead=self.deterministic)
         margin = min(LARGEST_BLOCK, self.quantum // 8) if self.exact else 0
-        return RunQueue(order, margin, max(1, self.quantum // 256))
+        return order, margin, max(1, self.quantum // 256)
 
     def _make_drive(self, virtual: VirtualClock | None) -> Drive:
         parts = (self._turns.serve, self._commit, self._defect, self.cores)
@@ -124,6 +130,36 @@ class Hypervisor(Spectacle):
     def lock(self) -> threading.RLock:
         """The one lock, which an engine lets go of while guest code runs."""
         return self.monitor.lock
+
+    @property
+    def policy(self) -> str:
+        return self._queue.policy.name
+
+    def set_policy(self, name: str) -> None:
+        """Schedule by this policy from the next turn on. Nobody is owed anything then."""
+        with self.monitor:
+            self._check_open()
+            self._reorder(name)
+
+    def set_quantum(self, quantum: int) -> None:
+        """The longest turn from the next one on, in nanoseconds or, when turns are exact, in code bytes."""
+        if isinstance(quantum, bool) or not isinstance(quantum, int) or not LEAST_QUANTUM <= quantum <= LONGEST_QUANTUM:
+            raise ConfigurationError(
+                f"a quantum is {LEAST_QUANTUM:,} to {LONGEST_QUANTUM:,} "
+                f"{'code bytes' if self.exact else 'nanoseconds'}, not {quantum!r}"
+            )
+        with self.monitor:
+            self._check_open()
+            self.quantum = quantum
+            self._reorder(self.policy)
+
+    def _reorder(self, policy: str) -> None:
+        order, margin, least = self._make_order(policy)
+        shares = [tenant.share for tenant in self._tenants.values()]
+        self._queue.replace_policy(order, shares, self.clock.monotonic(), margin, least)
+        unit = "code bytes" if self.exact else "ns"
+        self.log.record("", Note("scheduler", f"policy {policy}, quantum {self.quantum:,} {unit}"))
+        self._drive.kick()
 
     # VMs
 

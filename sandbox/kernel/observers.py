@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SyscallObserver = Callable[["Task", str, tuple[int, ...]], "int | None"]
 
 
+EVERY = "*"  # in place of a name: all calls
+
+
 class Observers:
     __slots__ = ("_by_name", "_events")
 
@@ -42,15 +45,16 @@ class Observers:
     def ask(self, task: Task, name: str, arguments: tuple[int, ...]) -> int | None:
         """The result that replaces the call (the last observer's word counts), or None."""
         result = None
-        for observer in tuple(self._by_name.get(name, ())):
-            try:
-                answer = observer(task, name, arguments)
-            except Exception as error:
-                self._remove(name, observer)
-                self.defect(f"observer of {name}", error)
-                continue
-            if answer is not None:
-                result = answer
+        for wanted in (name, EVERY):
+            for observer in tuple(self._by_name.get(wanted, ())):
+                try:
+                    answer = observer(task, name, arguments)
+                except Exception as error:
+                    self._remove(wanted, observer)
+                    self.defect(f"observer of {name}", error)
+                    continue
+                if answer is not None:
+                    result = answer
         return result
 
     def defect(self, where: str, error: BaseException) -> None:

@@ -12,6 +12,7 @@ has a processor (`running`); only one that wants, is free and has none stands in
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
 from sandbox.scheduler.agenda import Agenda
@@ -41,6 +42,24 @@ class RunQueue:
         self.turns = 0
         self._margin = margin
         self._minimum = minimum_charge
+        self._strangers: set[Share] = set()  # have a turn of a policy that has been replaced
+
+    def replace_policy(
+        self, policy: Policy, shares: Iterable[Share], now: int, margin: int, minimum_charge: int
+    ) -> None:
+        """From now on `policy` decides about `shares`, which are all there are. Everybody begins anew there, with
+        nothing owed to or by anybody; who has a turn ends it first."""
+        for share in shares:
+            if share.queued:
+                self.policy.leave(share)
+            if share.running:
+                self._strangers.add(share)
+            if share.next_weight is not None:
+                share.weight, share.next_weight = share.next_weight, None
+            share.state = share.ticket = share.eligible = share.deadline = share.effective = share.promised = 0
+            if share.queued:
+                policy.enter(share, now)
+        self.policy, self._margin, self._minimum = policy, margin, minimum_charge
 
     def admit(self, share: Share, now: int) -> None:
         """It exists from now on, held and wanting nothing."""
@@ -144,16 +163,24 @@ class RunQueue:
             self.agenda.set(share, wake_at, lambda time: self.wake(share, time))
         self._throttle(share, now)
         share.queued = share.wants and not share.held and not share.throttled
-        self.policy.settle(share, max(used, self._minimum), share.queued, now)
+        self._settle(share, max(used, self._minimum), now)
         self._note_phase(share, now)
 
     def take_back(self, share: Share, now: int) -> None:
         """Its turn did not happen: it stands in the queue where it stood."""
         share.running = False
         share.queued = share.wants and not share.held and not share.throttled
-        self.policy.settle(share, 0, share.queued, now)
+        self._settle(share, 0, now)
         self._note_phase(share, now)
         self.turns -= 1
+
+    def _settle(self, share: Share, used: int, now: int) -> None:
+        if share not in self._strangers:
+            self.policy.settle(share, used, share.queued, now)
+            return
+        self._strangers.remove(share)
+        if share.queued:
+            self.policy.enter(share, now)
 
     def timer(self) -> int | None:
         return self.agenda.next_time()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sandbox.disassembler import Instruction
-from sandbox.errors import ConfigurationError, GuestTimeout
+from sandbox.errors import ConfigurationError, GuestTimeout, StateError
 from sandbox.machine import Machine
 from sandbox.quantity import parse_duration
 from sandbox.vm.configuration import VmConfig
@@ -28,6 +29,14 @@ MOST_BREAKPOINTS = 256
 
 BreakpointCallback = Callable[[Hit], object]
 SyscallCallback = Callable[[Syscall], "int | None"]
+
+
+@dataclass(slots=True, eq=False)
+class _Breakpoint:
+    """A symbol until the VM is started, the symbol's address from then on."""
+
+    where: int | str
+    callback: BreakpointCallback | None
 
 
 class Files:
@@ -60,7 +69,7 @@ class VM:
         self.registers = Registers(self._borrow)
         self.memory = Memory(self._borrow)
         self.observers: list[tuple[str, Any]] = []
-        self._breakpoints: list[tuple[int | str, BreakpointCallback | None]] = []
+        self._breakpoints: list[_Breakpoint] = []
         self._attached: Machine | None = None
         self._tracer: Callable[[str], None] | None = None
 
@@ -149,8 +158,8 @@ class VM:
             return code_at(machine, address, count)
 
     def on_syscall(self, name: str, callback: SyscallCallback) -> Callable[[], None]:
-        """Call `callback(call)` before every system call of that name: None lets it happen, a number is its result
-        instead (negative: an errno). The function returned ends that."""
+        """Call `callback(call)` before every system call of that name ("*": of any): None lets it happen, a number is
+        its result instead (negative: an errno). The function returned ends that."""
         if not callable(callback):
             raise ConfigurationError("on_syscall wants a function that takes the call")
 
@@ -171,6 +180,22 @@ class VM:
 
         return forget
 
+    def step_syscall(self, seen: Callable[[Syscall], None] | None = None) -> Callable[[], None]:
+        """Let the paused VM run until it makes its next system call, tell `seen` of it, and pause right after it, or
+        while the VM sleeps in it. Returns at once; the function returned ends the wait."""
+        if self.state != "paused":
+            raise StateError(f"{self.name} is {self.state}: pause it first")
+
+        def stop(call: Syscall) -> None:
+            forget()
+            self._host.pause(self)
+            if seen is not None:
+                seen(call)
+
+        forget = self.on_syscall("*", stop)
+        self.resume()
+        return forget
+
     def breakpoint(self, where: int | str, callback: BreakpointCallback | None = None) -> Callable[[], None]:
         """Stop before the instruction at an address, or at a symbol of the program: call `callback(hit)`, with the VM
         to look at and to change, and go on; without a callback, pause there. A VM that has not been started yet
@@ -178,7 +203,7 @@ class VM:
         if callback is not None and not callable(callback):
             raise ConfigurationError("breakpoint wants a function that takes the hit, or nothing")
         with self._host.enter():
-            entry = (self._locate(where) if self._attached is not None else where, callback)
+            entry = _Breakpoint(self._locate(where) if self._attached is not None else where, callback)
             self._breakpoints.append(entry)
             try:
                 self._arm()
@@ -205,25 +230,26 @@ class VM:
         if self._breakpoints and not hasattr(machine, "breakpoints"):
             raise ConfigurationError("a board has no breakpoints yet: step it")
         if hasattr(machine, "breakpoints"):
-            self._breakpoints = [(self._locate(where), callback) for where, callback in self._breakpoints]
-            wanted = frozenset(where for where, _ in self._breakpoints if isinstance(where, int))
+            for entry in self._breakpoints:
+                entry.where = self._locate(entry.where)
+            wanted = frozenset(entry.where for entry in self._breakpoints if isinstance(entry.where, int))
             if len(wanted) > MOST_BREAKPOINTS:
                 raise ConfigurationError(f"a VM has at most {MOST_BREAKPOINTS} breakpoints")
             machine.breakpoints, machine.on_breakpoint = wanted, self._at_breakpoint  # type: ignore[attr-defined]
 
     def _at_breakpoint(self, task: Any, address: int) -> None:
         for entry in tuple(self._breakpoints):
-            where, callback = entry
-            if where != address:
+            if entry.where != address:
                 continue
-            if callback is None:
+            if entry.callback is None:
                 self._host.pause(self)
                 continue
             try:
-                callback(Hit(address, task.tid))
+                entry.callback(Hit(address, task.tid))
             except Exception as error:  # a spectator must not stop the play: it is dropped, and that is said
-                self._breakpoints.remove(entry)
-                self._arm()
+                if entry in self._breakpoints:
+                    self._breakpoints.remove(entry)
+                    self._arm()
                 task.kernel.observers.defect(f"breakpoint at {address:#x}", error)
 
     def trace(self, write: Callable[[str], None] | None) -> None:

@@ -64,11 +64,11 @@ class Registers:
 
     def __getitem__(self, name: str) -> int:
         with self._borrow() as machine:
-            return int(task_of(machine, self._tid).context[_register(machine, name)])
+            return int(_context(machine, self._tid)[_register(machine, name)])
 
     def __setitem__(self, name: str, value: int) -> None:
         with self._borrow() as machine:
-            task_of(machine, self._tid).context[_register(machine, name)] = value & ((1 << machine.isa.bits) - 1)
+            _context(machine, self._tid)[_register(machine, name)] = value & ((1 << machine.isa.bits) - 1)
 
     def __iter__(self) -> Iterator[str]:
         with self._borrow() as machine:
@@ -76,8 +76,15 @@ class Registers:
 
     def as_dict(self) -> dict[str, int]:
         with self._borrow() as machine:
-            context = task_of(machine, self._tid).context
+            context = _context(machine, self._tid)
             return {name: context[name] for name in machine.isa.registers}
+
+
+def _context(machine: Machine, tid: int | None) -> Any:
+    """With the result of the last call in its register, which otherwise waits until the task runs."""
+    context = task_of(machine, tid).context
+    context.settle()
+    return context
 
 
 def _register(machine: Machine, name: str) -> str:

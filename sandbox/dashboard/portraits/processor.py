@@ -37,6 +37,7 @@ def processor_view(
     live: bool,
 ) -> ProcessorView:
     """`before`: the registers of the picture that this one is compared with; empty for the first one."""
+    context.settle()  # the result of the last call may not be in its register yet
     values = {name: int(context[name]) for name in isa.registers}
     pc, sp = int(context.pc), int(context.sp)
     regions = [(region.start, region.end, region.name) for region in space.regions()]
