@@ -24,6 +24,7 @@ from sandbox.kernel.calling import places
 from sandbox.kernel.dispatch import dispatch
 from sandbox.kernel.row import STUB, WIDE, Row
 from sandbox.kernel.table import Entry, entries
+from tests import campaign
 from tests.syscall_worlds import SCRATCH, GuestWorld, Value, guest, open_flags_of
 from tests.test_syscalls_file import harmless, prepare, stage
 
@@ -175,12 +176,13 @@ WITH_NUMBERS = [(isa, e) for isa, e in CALLS if any(a.kind in NUMBERS_TOO for a 
 
 
 def cases(calls: list[tuple[str, Entry]]) -> list[Any]:
-    """arm has i386's calls and riscv64 has arm64's: those are for the long run."""
-    slow = {"arm", "riscv64"}
-    return [
-        pytest.param(isa, entry, id=f"{isa}-{entry.row.name}", marks=[pytest.mark.slow] if isa in slow else [])
-        for isa, entry in calls
-    ]
+    """A call that two ISAs have alike, with its arguments in the same places, is tried for one of them, and for all
+    at length."""
+    tried: dict[object, Any] = {}
+    for isa, entry in calls:
+        alike = (BITS[isa], entry.row, tuple(places(isa, entry.row.parsed())))
+        tried.setdefault((isa, alike) if campaign.AT_LENGTH else alike, (isa, entry))
+    return [pytest.param(isa, entry, id=f"{isa}-{entry.row.name}") for isa, entry in tried.values()]
 
 
 @pytest.fixture(autouse=True)
