@@ -275,9 +275,10 @@ def the_wide_interval(w: GuestWorld) -> None:
 
 @CASES("setpriority", "getpriority")
 def niceness(w: World) -> None:
-    assert w.call("getpriority", F.PRIO_PROCESS, 0) == 20
-    assert w.call("setpriority", F.PRIO_PROCESS, 0, 5) == 0
-    assert w.call("getpriority", F.PRIO_PROCESS, 0) == 15
+    before = w.call("getpriority", F.PRIO_PROCESS, 0)
+    assert before == 20 or (w.host and 1 <= before < 20), "the tests may run under nice"
+    assert w.call("setpriority", F.PRIO_PROCESS, 0, 19) == 0
+    assert w.call("getpriority", F.PRIO_PROCESS, 0) == 1
     assert w.call("setpriority", F.PRIO_PROCESS, 0, 500) == 0
     assert w.call("getpriority", F.PRIO_PROCESS, 0) == 1
     assert w.call("getpriority", 9, 0) == -EINVAL
