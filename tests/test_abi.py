@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from sandbox.abi import errno as abi_errno
-from sandbox.abi import flag_names, flags, signals, structs
+from sandbox.abi import flag_names, flags, ipc, signals, structs
 from sandbox.abi.numbers import NAMES, NUMBERS
 from sandbox.abi.signal_structs import pack_sigaction, pack_siginfo, pack_stack, unpack_sigaction, unpack_stack
 
@@ -100,6 +100,15 @@ def layouts(isa: str) -> dict[str, int]:
         "MAP_GROWSDOWN": flags.MAP_GROWSDOWN,
         "RLIMIT_NOFILE": flags.RLIMIT_NOFILE,
         "RLIMIT_AS": flags.RLIMIT_AS,
+        "sizeof(struct msqid_ds)": ipc.MSQID_DS[isa].size,
+        "__builtin_offsetof(struct msqid_ds, msg_qbytes)": 68 if bits == 32 else 88,
+        "sizeof(struct msginfo)": ipc.MSGINFO.size,
+        "__builtin_offsetof(struct semid_ds, sem_nsems)": ipc.SEMID_DS[isa].size - 3 * word,
+        "sizeof(struct sembuf)": ipc.SEMBUF.size,
+        "sizeof(struct seminfo)": ipc.SEMINFO.size,
+        "__builtin_offsetof(struct shmid_ds, shm_nattch)": ipc.SHMID_DS[isa].size - 3 * word,
+        "sizeof(struct shminfo)": ipc.SHMINFO[bits].size,
+        "sizeof(struct shm_info)": ipc.SHM_USAGE[bits].size,
         "ENOTSUP": abi_errno.EOPNOTSUPP,
         "EDEADLK": abi_errno.EDEADLK,
         "EOVERFLOW": abi_errno.EOVERFLOW,
@@ -109,7 +118,7 @@ def layouts(isa: str) -> dict[str, int]:
 
 _HEADERS = (
     "sys/stat.h signal.h sys/utsname.h sys/sysinfo.h sys/resource.h sys/vfs.h sys/epoll.h poll.h sys/ioctl.h sys/uio.h "
-    "fcntl.h sys/mman.h errno.h"
+    "fcntl.h sys/mman.h errno.h sys/msg.h sys/sem.h sys/shm.h"
 )
 
 

@@ -78,6 +78,7 @@ def _process_ended(process: Process, word: int) -> None:
     process.wait_status = word
     process.stop_signal = 0
     process.cancel_timers()
+    kernel.ipc.leave(process)
     if process.pid == 1:
         kernel.init_ended(word)
         return

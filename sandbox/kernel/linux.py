@@ -20,6 +20,7 @@ from sandbox.events import Recorder
 from sandbox.kernel import descriptors, lifecycle
 from sandbox.kernel.fdtable import FileBudget
 from sandbox.kernel.futex import FutexTable
+from sandbox.kernel.ipc import Ipc
 from sandbox.kernel.loop import run_tasks
 from sandbox.kernel.nameless import Nameless
 from sandbox.kernel.observers import Observers
@@ -61,7 +62,7 @@ class LinuxMachine:
         hostname: bytes = b"sandbox",
         limits: MachineLimits | None = None,
         deterministic: bool = False,
-        trace: Callable[[str], None] | None = None,
+        trace: Callable[..., None] | None = None,
         events: Recorder | None = None,
     ) -> None:
         self.isa = isa
@@ -80,6 +81,7 @@ class LinuxMachine:
         self.calls = calls(isa.name)
         self.trace_formatter = TraceFormatter()
         self.trace = trace
+        self.call_began: dict[int, int] | None = None  # by task; a dictionary when the trace wants to know how long
         self.observers = Observers(events)
         self.tasks: dict[int, Task] = {}
         self.processes: dict[int, Process] = {}
@@ -93,6 +95,7 @@ class LinuxMachine:
         self.recent: deque[tuple[int, int, tuple[int, ...], int | None]] = deque(maxlen=LAST_CALLS)
         self.pipes = PipeFs(clock)
         self.sockets = SocketFs(clock)
+        self.ipc = Ipc()
         self.boot_time = clock.monotonic()
         self.many_tasks = False  # there has ever been more than one: traces then say which
         self.exit_status: int | None = None
@@ -309,6 +312,7 @@ class LinuxMachine:
         self.doomed = None
         self.die("the machine was released", 137)
         self.nameless.close()
+        self.ipc.close()
         if self.owns_mounts:
             self.mounts.close()
 

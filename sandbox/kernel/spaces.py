@@ -3,6 +3,7 @@ memory back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ class SpaceUsers:
         else:
             self._users.pop(space, None)
             space.release()
+
+    def all(self) -> Iterable[AddressSpace]:
+        return self._users
 
     def shared(self, space: AddressSpace) -> bool:
         return self._users.get(space, 0) > 1
