@@ -145,7 +145,8 @@ class RunQueue:
     def settle(self, share: Share, now: int, used: int, cpu: int, after: After, wake_at: int | None = None) -> None:
         """It used `used` units of service and `cpu` nanoseconds of CPU time; ASLEEP until `wake_at` or `wake`."""
         share.running = False
-        if after is _RUNNABLE and not (share.held or share.gone or share.throttled or share.cap or share.output_cap):
+        plain = not (share.held or share.gone or share.throttled or share.cap or share.output_cap or self._strangers)
+        if after is _RUNNABLE and plain:
             share.wants = share.queued = True
             share.woken = False
             self.policy.settle(share, used if used > self._minimum else self._minimum, True, now)
