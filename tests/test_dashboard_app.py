@@ -49,8 +49,11 @@ class FakeSource:
         self.asked.append(request)
         if request.verb == "step":
             raise StateError("pause the VM before you step it")
-        if request.verb == "weight" and isinstance(request.value, int):
+        if request.verb == "weight":
             vm = next(vm for vm in self.machines if vm.identity == request.vm)
+            twice, half = vm.weight * 2, max(1, vm.weight // 2)
+            request = replace(request, value={"+": twice, "-": half}.get(str(request.value), request.value))
+            assert isinstance(request.value, int)
             self.machines = tuple(
                 replace(other, weight=request.value) if other is vm else other for other in self.machines
             )
@@ -158,8 +161,8 @@ ACTIONS = {
     "pause": (" ", Request("pause", "vm-1")),
     "start": ("r", Request("start", "vm-1")),
     "stop": ("t", Request("stop", "vm-1")),
-    "weight up": ("+", Request("weight", "vm-1", 4)),
-    "weight down": ("-", Request("weight", "vm-1", 1)),
+    "weight up": ("+", Request("weight", "vm-1", "+")),
+    "weight down": ("-", Request("weight", "vm-1", "-")),
     "weight by name": (":weight 7\r", Request("weight", "vm-1", 7)),
     "beginning of a name": (":we 7\r", Request("weight", "vm-1", 7)),
     "cpus": (":cpus 0.5\r", Request("cpus", "vm-1", 0.5)),
@@ -170,7 +173,12 @@ ACTIONS = {
     "breakpoint at a symbol": ("bmain\r", Request("break", "vm-1", "main")),
     "syscall": ("S", Request("syscall", "vm-1")),
     "policy": (":policy round-robin\r", Request("policy", "", "round-robin")),
-    "quantum": (":quantum 5000\r", Request("quantum", "", 5000)),
+    "next policy": ("p", Request("policy", "", "next")),
+    "quantum": (":quantum 2ms\r", Request("quantum", "", "2ms")),
+    "longer turns": (")", Request("quantum", "", "+")),
+    "cap down": ("<", Request("cpus", "vm-1", "-")),
+    "memory up": ("}", Request("memory", "vm-1", "+")),
+    "continue to a symbol": ("Cmain\r", Request("continue", "vm-1", "main")),
 }
 
 

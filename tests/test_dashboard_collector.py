@@ -178,7 +178,14 @@ REFUSED = {
     "unknown verb": (Request("paint", "vm-1"), ConfigurationError),
     "senseless weight": (Request("weight", "vm-1", 0), ConfigurationError),
     "unknown symbol": (Request("break", "vm-1", "no_such_symbol"), SandboxError),
-    "of the scheduler": (Request("policy", "", "fair"), ConfigurationError),
+    "no policy": (Request("policy", "", "lottery"), ConfigurationError),
+    "no quantum": (Request("quantum", "", "soon"), ConfigurationError),
+    "a quantum too short": (Request("quantum", "", 0), ConfigurationError),
+    "unknown verb of the scheduler": (Request("weather", "", "fair"), ConfigurationError),
+    "a step of what does not stand still": (Request("step", "vm-1", 1), StateError),
+    "to the next call of what does not stand still": (Request("syscall", "vm-1"), StateError),
+    "on with what was never started": (Request("continue", "vm-1", 0x1000), StateError),
+    "more of a cap that is not there": (Request("cpus", "vm-1", "+"), StateError),
 }
 
 

@@ -144,6 +144,67 @@ def test_stepping_shows_the_registers_change(room: Hypervisor, guest: VM) -> Non
     assert guest.state == "running"
 
 
+def test_breakpoints_calls_and_addresses_to_continue_to(room: Hypervisor, tmp_path: Path) -> None:
+    path = tmp_path / "echo.s"
+    path.write_text(ECHO)
+    vm = room.create("echo", [str(path)], memory="1M").start()
+    session = Session(room)
+    session.press("2 ")
+    session.press("bag\tx\x7f\r")  # completed: b, then "again"
+    assert "breakpoint at" in session.app.interface.message
+    session.press("c")
+    vm.console.write(b"one\n")
+    screen = session.wait_for("paused at breakpoint again")
+    assert "◆" in screen or "▶" in screen
+    address = vm.registers["pc"]
+    assert f"▶ {address:x}" in screen
+    session.press("S")
+    session.wait_for(lambda screen: "runs on" in screen or "paused after read" in screen)
+    vm.console.write(b"two\n")
+    session.wait_for("paused after read")
+    session.press("S")
+    session.wait_for("paused after write")
+    assert vm.console.read() == b"one\ntwo\n"
+    session.press("u")
+    assert "undone: no breakpoint" in session.app.interface.message
+    session.press("Cdone\r")
+    assert vm.state == "running"
+    vm.console.close()
+    session.wait_for("paused at done")
+    session.press("sss")
+    session.press("c")
+    session.wait_for("stopped")
+    session.press("s")
+    assert "stopped" in session.app.interface.message
+    session.app.source.close()  # type: ignore[attr-defined]
+    assert not vm._breakpoints
+
+
+def test_policy_quantum_and_limits_can_be_changed_and_undone(room: Hypervisor, guest: VM) -> None:
+    session = Session(room)
+    session.press("9")
+    session.wait_for("policy fair")
+    quantum = room.quantum
+    session.press("p")
+    session.wait_for("policy round-robin")
+    session.press("))(")
+    assert room.quantum == 2 * quantum
+    session.press(":quantum 64K\r")
+    session.wait_for("65,536 code bytes")
+    session.press(":policy ear\t\r")
+    session.wait_for("policy earliest-deadline")
+    session.press("+++")
+    session.press("<<>")
+    session.press("}}{")
+    assert (guest.config.weight, guest.config.cpus, guest.config.memory) == (8, 0.5, 2 << 20)
+    session.press("u" * 15)
+    assert (room.policy, room.quantum) == ("fair", quantum)
+    assert (guest.config.weight, guest.config.cpus, guest.config.memory) == (1, None, 1 << 20)
+    session.press("u")
+    assert "nothing to undo" in session.app.interface.message
+    assert guest.state == "running"
+
+
 def test_shares_are_those_of_the_guests(room: Hypervisor, tmp_path: Path) -> None:
     """The guests' own counters and the screen agree on who got how much."""
     path = tmp_path / "unique.s"
@@ -192,6 +253,11 @@ def test_system_calls_are_seen_while_their_tab_is_open(room: Hypervisor, tmp_pat
     session.press("5")
     vm.console.write(b"traced-2210\n")
     session.wait_for('write(1, "traced-2210\\n", 12) = 12')
+    calls = session.app.view.detail.syscalls if session.app.view.detail else None
+    assert calls is not None
+    write = next(call for call in calls.top if call.name == "write")
+    assert write.mean and write.longest and write.longest >= write.mean > 0
+    assert "MEAN" in session.screen
     session.press("1")
     assert vm._tracer is None, "nobody watches any more"
 

@@ -137,12 +137,13 @@ class App:
             return
         if done.undo is not None and not undoing:
             self._undo = [*self._undo[-_HISTORY:], done.undo]
+        self.look_again()  # keys typed ahead mean what is now
         if done.message:
             self._say(("undone: " if undoing else "") + done.message)
 
     def _undo_last(self) -> None:
         if not self._undo:
-            self._say("nothing to undo: weights and limits can be undone", trouble=True)
+            self._say("nothing to undo: limits, breakpoints, policy and quantum can be undone", trouble=True)
         else:
             self._perform(self._undo.pop(), undoing=True)
 

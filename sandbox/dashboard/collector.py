@@ -7,6 +7,7 @@ nothing. Bounded: a picture of ten thousand VMs builds only the rows that are on
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -43,6 +44,7 @@ from sandbox.vm.inspection import task_of
 _EVENTS = 500
 _TAIL = 1 << 16  # bytes of console that are looked at
 _TREE_EVERY = 5.0  # seconds
+_PATIENCE = 1.0  # seconds to wait for the end of a turn when somebody has asked for it
 _STILL = ("processor", "tasks", "memory", "files", "devices")  # what needs a machine that stands still
 
 
@@ -106,6 +108,7 @@ class Collector:
         self._tracer.watch(vm if "syscalls" in parts and row.kind == "linux" else None)
         return DetailView(
             row,
+            stopped_at=self._deeds.stopped_at(row.identity) if row.state == "paused" else b"",
             console=console,
             processor=found.get("processor"),
             tasks=found.get("tasks"),
@@ -242,23 +245,28 @@ class Collector:
         return self._deeds.perform(request, self._resolver(request.vm))
 
     def _resolver(self, identity: str) -> Callable[[str], int | None]:
-        def resolve(name: str) -> int | None:
-            for (owner, _), symbols in self._symbols.items():
-                if owner == identity:
-                    return symbols.address(name)
-            return None
-
-        return resolve
+        return lambda name: self._known_symbols(identity).address(name)
 
     def symbols(self, vm: str, prefix: str, limit: int = 20) -> list[str]:
-        for (owner, _), symbols in self._symbols.items():
-            if owner == vm:
-                return sorted(name for name in symbols.by_name if name.startswith(prefix))[:limit]
-        return []
+        return sorted(name for name in self._known_symbols(vm).by_name if name.startswith(prefix))[:limit]
+
+    def _known_symbols(self, identity: str) -> Symbols:
+        """Of the program that it runs; of one that does not come to rest, those read before."""
+        found: list[Symbols] = []
+
+        def look(machine: Any) -> None:
+            if hasattr(machine, "tasks"):  # a board's program has no file to read them from
+                found.append(self._symbols_of(machine, task_of(machine), self._vm(identity)))
+
+        with contextlib.suppress(SandboxError):
+            self._hypervisor.glance(self._vm(identity), look, _PATIENCE)
+        kept = [symbols for (owner, _), symbols in self._symbols.items() if owner == identity]
+        return (found or kept or [Symbols({})])[0]
 
     def close(self) -> None:
         """Stop watching: nothing of the spectator stays in the hypervisor."""
         self._tracer.watch(None)
+        self._deeds.close()
         self._hypervisor.watch_turns(False)
 
 

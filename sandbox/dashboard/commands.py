@@ -244,26 +244,19 @@ def _kill(now: Situation, words: list[str]) -> Effect:
     return Effect(replace(now.interface, mode=ASK, question=question), Request("kill", vm.identity))
 
 
-def _weight(now: Situation, words: list[str]) -> Effect:
-    word = _one(words, "a weight, + or -")
-    if word in ("+", "-"):
-        weight = now.vm.weight * 2 if word == "+" else max(1, now.vm.weight // 2)
-    else:
-        weight = _count([word], 0)
-    return Effect(now.interface, Request("weight", now.vm.identity, weight))
+def _limit(name: str, what: str, read: Callable[[str], int | float | None]) -> Run:
+    def request(now: Situation, words: list[str]) -> Effect:
+        word = _one(words, f"{what}, + or -")
+        return Effect(now.interface, Request(name, now.vm.identity, word if word in ("+", "-") else read(word)))
+
+    return request
 
 
-def _cpus(now: Situation, words: list[str]) -> Effect:
-    word = _one(words, "a number of cores, or none")
-    value = None if word == "none" else _number(word, "a number of cores")
-    return Effect(now.interface, Request("cpus", now.vm.identity, value))
-
-
-def _memory(now: Situation, words: list[str]) -> Effect:
-    return Effect(
-        now.interface,
-        Request("memory", now.vm.identity, parse_size(_one(words, "a size such as 64M"), "the memory limit")),
-    )
+_weight = _limit("weight", "a weight", lambda word: _count([word], 0))
+_memory = _limit("memory", "a size such as 64M", lambda word: parse_size(word, "the memory limit"))
+_cpus = _limit(
+    "cpus", "a number of cores, none", lambda word: None if word == "none" else _number(word, "a number of cores")
+)
 
 
 def _step(now: Situation, words: list[str]) -> Effect:
@@ -280,14 +273,11 @@ def _break(now: Situation, words: list[str]) -> Effect:
     return Effect(now.interface, Request("break", now.vm.identity, where))
 
 
-def _scheduler(verb: str, number: bool) -> Run:
-    def request(now: Situation, words: list[str]) -> Effect:
-        word = _one(words, "a number" if number else "a policy's name")
-        return Effect(now.interface, Request(verb, "", int(_number(word, verb)) if number else word))
-
-    return request
+def _scheduler(verb: str, what: str) -> Run:
+    return lambda now, words: Effect(now.interface, Request(verb, "", _one(words, what)))
 
 
+# fmt: off
 _PANELS = tuple(tab.name for tab in TABS)
 COMMANDS: tuple[Command, ...] = (
     Command("move", _move),
@@ -301,7 +291,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("pause", _verb("pause"), "", "stop it at a block boundary", True),
     Command("resume", _verb("resume"), "", "let it run again", True),
     Command("step", _step, "[N]", "N instructions, exactly", True, (), "step"),
-    Command("syscall", _verb("syscall"), "", "on to the next system call", True, (), "step_syscall"),
+    Command("syscall", _verb("syscall"), "", "on until it has made a system call", True, (), "step_syscall"),
     Command(
         "continue", _continue, "[ADDRESS|SYMBOL]", "run to there, or to a breakpoint", True, ("SYMBOL",), "breakpoint"
     ),
@@ -309,12 +299,14 @@ COMMANDS: tuple[Command, ...] = (
     Command("stop", _verb("stop"), "", "ask it to end, then end it", True),
     Command("kill", _kill, "", "end it at once", True),
     Command("weight", _weight, "N|+|-", "its share of the host beside the others", True),
-    Command("cpus", _cpus, "F|none", "at most F cores", True, ("none",)),
-    Command("memory", _memory, "SIZE", "its memory limit", True),
+    Command("cpus", _cpus, "F|none|+|-", "at most F cores", True, ("none",)),
+    Command("memory", _memory, "SIZE|+|-", "its memory limit", True),
     Command("type", _type, "", "type into its console", True),
     Command("undo", lambda now, words: Effect(now.interface, undo=True), "", "undo the last change", True),
-    Command("policy", _scheduler("policy", False), "NAME", "the scheduler's policy", True, ("POLICY",), "policy"),
-    Command("quantum", _scheduler("quantum", True), "N", "how much a VM runs at a time", True, (), "quantum"),
+    Command("policy", _scheduler("policy", "a policy's name, or next"), "NAME|next", "the scheduler's policy", True,
+            ("POLICY",), "policy"),
+    Command("quantum", _scheduler("quantum", "a number, 64K or 2ms, + or -"), "N|+|-", "the longest turn", True,
+            (), "quantum"),
     Command("sort", _sort, "COLUMN", "order of the list", words=(*SORTABLE, "reverse", "next")),
     Command("filter", _filter, "TEXT", "show only VMs that match"),
     Command("find", _find, "TEXT", "show only matching calls or events", words=("errors",)),
@@ -323,6 +315,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("help", _help, "", "keys and commands"),
     Command("quit", lambda now, words: Effect(replace(now.interface, mode=BROWSE), quit=True), "", "leave"),
 )
+# fmt: on
 
 
 _NAMED = {command.name: command for command in COMMANDS}

@@ -173,7 +173,7 @@ class Fleet:
             uptime=round((room.clock.monotonic() - self.began) / 1e9, 1),
             engine=self._engine,
             mode="deterministic" if room.deterministic else "",
-            abilities=tuple(name for name in ABILITIES if hasattr(VM, name)),
+            abilities=tuple(name for name in ABILITIES if hasattr(VM, name) or hasattr(room, f"set_{name}")),
         )
 
 

@@ -23,6 +23,7 @@ class Binding:
 
 
 MOVE, LOOK, STEER, DEBUG, PROGRAM = "Move", "Look", "Steer", "Debug", "Program"
+SHARE = "Share out"
 
 BINDINGS = (
     Binding(("up", "k"), "move -1", "↑ k", "the VM above (in an opened panel: scroll up)", MOVE),
@@ -50,13 +51,21 @@ BINDINGS = (
     Binding(("r",), "start", "r", "start a VM that was only created", STEER),
     Binding(("t",), "stop", "t", "ask it to end, then end it", STEER),
     Binding(("K", "delete"), "kill", "K", "kill (asks first)", STEER, "kill", 8),
-    Binding(("+", "="), "weight +", "+", "double its weight", STEER, "weight", 10),
-    Binding(("-",), "weight -", "-", "halve its weight", STEER),
-    Binding(("u",), "undo", "u", "undo the last change of a weight or a limit", STEER, "undo", 12),
+    Binding(("+", "="), "weight +", "+", "double its weight", SHARE, "weight", 10),
+    Binding(("-",), "weight -", "-", "halve its weight", SHARE),
+    Binding((">",), "cpus +", ">", "double its cap on CPU time, in the end none", SHARE),
+    Binding(("<",), "cpus -", "<", "halve its cap on CPU time", SHARE),
+    Binding(("}",), "memory +", "}", "double its memory limit", SHARE),
+    Binding(("{",), "memory -", "{", "halve its memory limit", SHARE),
+    Binding(("p",), "policy next", "p", "the next scheduling policy, for all", SHARE),
+    Binding((")",), "quantum +", ")", "turns twice as long, for all", SHARE),
+    Binding(("(",), "quantum -", "(", "turns half as long, for all", SHARE),
+    Binding(("u",), "undo", "u", "undo the last change of a limit or a breakpoint", SHARE, "undo", 12),
     Binding(("s",), "step 1", "s", "one instruction (of a paused VM)", DEBUG, "step", 11),
-    Binding(("S",), "syscall", "S", "on to the next system call", DEBUG),
+    Binding(("S",), "syscall", "S", "on until it has made a system call", DEBUG),
     Binding(("c",), "continue", "c", "continue to the next breakpoint", DEBUG),
-    Binding(("b",), ":break ", "b", "breakpoint at an address or a symbol", DEBUG),
+    Binding(("C",), ":continue ", "C", "continue to an address or a symbol", DEBUG),
+    Binding(("b",), ":break ", "b", "breakpoint: set one, or remove it", DEBUG),
     Binding(("g",), ":goto ", "g", "hex view at an address or a symbol", DEBUG),
     Binding((":",), "edit command", ":", "command line; Tab completes", PROGRAM, "command", 13),
     Binding(("?", "f1"), "help", "?", "this help", PROGRAM, "help", 1),

@@ -104,7 +104,10 @@ def _tab_bar(view: View, interface: Interface, columns: int, look: Look) -> Text
     vm = view.detail.vm if view.detail else None
     tail: list[Piece] = []
     if vm is not None:
-        tail = [" ", (visible(vm.name), "strong"), " ", (look.state(vm.state) + " " + vm.state, vm.state), " "]
+        state = look.state(vm.state) + " " + vm.state
+        if view.detail is not None and view.detail.stopped_at:
+            state += " " + visible(view.detail.stopped_at)
+        tail = [" ", (visible(vm.name), "strong"), " ", (state, vm.state), " "]
     tail_cells = _cells(tail)
     pieces: list[Piece] = []
     for title in (_full, _short, _digit) if interface.zoom else (_full, _short):

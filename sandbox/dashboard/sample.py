@@ -18,6 +18,7 @@ from sandbox.dashboard.view import (
     EntryView,
     EventView,
     FilesView,
+    FrequentView,
     HostView,
     InstructionView,
     LagView,
@@ -208,7 +209,13 @@ def syscalls() -> SyscallsView:
         SyscallView(index + 1200, 1 + index % 2, name, text, result, error, latency)
         for index, (name, text, result, error, latency) in enumerate(calls * 4)
     )
-    top = (("read", 41_020, 0), ("write", 12_007, 3), ("openat", 4004, 211), ("close", 3790, 0), ("futex", 812, 9))
+    top = (
+        FrequentView("read", 41_020, 0, 2400, 81_000),
+        FrequentView("write", 12_007, 3, 4100, 95_000),
+        FrequentView("openat", 4004, 211, 5000, 12_000),
+        FrequentView("close", 3790, 0, 800, 2100),
+        FrequentView("futex", 812, 9),
+    )
     return SyscallsView(recent, top, 62_000, (("io_uring_setup", 2),))
 
 

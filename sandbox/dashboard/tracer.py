@@ -1,13 +1,25 @@
-"""The system calls of one VM while their tab is open: lines of its trace, cut into the parts that are shown."""
+"""The system calls of one VM while their tab is open: lines of its trace, cut into the parts that are shown, and how
+long each took. Nothing is traced or timed while nobody looks."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import dataclass
 
-from sandbox.dashboard.view import SyscallsView, SyscallView
+from sandbox.dashboard.view import FrequentView, SyscallsView, SyscallView
 from sandbox.vm import VM
 
 _KEPT = 500
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Calls of one name."""
+
+    timed: int = 0
+    nanoseconds: int = 0
+    longest: int = 0
+    errors: int = 0
 
 
 class Tracer:
@@ -15,7 +27,7 @@ class Tracer:
         self._vm: VM | None = None
         self._calls: deque[SyscallView] = deque(maxlen=_KEPT)
         self._count = 0
-        self._errors: Counter[str] = Counter()
+        self._seen: dict[str, _Seen] = {}
 
     def watch(self, vm: VM | None) -> None:
         """Follow this VM and no other; None: nobody."""
@@ -25,32 +37,42 @@ class Tracer:
             self._vm.trace(None)
         self._vm = vm
         self._calls.clear()
-        self._errors.clear()
+        self._seen = {}
         self._count = 0
         if vm is not None:
-            vm.trace(self._write)
+            vm.trace(self._write, timed=True)
 
-    def _write(self, line: str) -> None:
+    def _write(self, line: str, took: int | None) -> None:
         """Called by the thread that runs the guest."""
-        call = parse(line, self._count)
+        call = parse(line, self._count, took)
         self._count += 1
-        if call.error:
-            self._errors[call.name] += 1
+        seen = self._seen.setdefault(call.name, _Seen())
+        seen.errors += bool(call.error)
+        if took is not None:
+            seen.timed += 1
+            seen.nanoseconds += took
+            seen.longest = max(seen.longest, took)
         self._calls.append(call)
 
     def view(self, vm: VM) -> SyscallsView:
         figures = vm.stats
-        errors = self._errors
-        top = Counter(figures.syscalls).most_common(10)
         return SyscallsView(
             recent=tuple(self._calls),
-            top=tuple((name, calls, errors[name]) for name, calls in top),
+            top=tuple(self._frequent(name, calls) for name, calls in Counter(figures.syscalls).most_common(10)),
             total=figures.syscall_count,
             unknown=tuple(sorted(figures.unknown_syscalls.items())),
         )
 
+    def _frequent(self, name: str, calls: int) -> FrequentView:
+        seen = self._seen.get(name)
+        if seen is None:
+            return FrequentView(name, calls)
+        if not seen.timed:
+            return FrequentView(name, calls, seen.errors)
+        return FrequentView(name, calls, seen.errors, seen.nanoseconds / seen.timed, seen.longest)
 
-def parse(line: str, sequence: int) -> SyscallView:
+
+def parse(line: str, sequence: int, took: int | None = None) -> SyscallView:
     """A line of the trace: `[tid] name(arguments)   = result`."""
     task = 1
     if line.startswith("["):
@@ -60,5 +82,11 @@ def parse(line: str, sequence: int) -> SyscallView:
     name, _, arguments = head.partition("(")
     value, _, error = result.partition(" ")
     return SyscallView(
-        sequence, task, name, arguments.rstrip().removesuffix(")").encode("utf-8", "surrogateescape"), value, error
+        sequence,
+        task,
+        name,
+        arguments.rstrip().removesuffix(")").encode("utf-8", "surrogateescape"),
+        value,
+        error,
+        took,
     )

@@ -169,9 +169,20 @@ class SyscallView:
 
 
 @dataclass(frozen=True, slots=True)
+class FrequentView:
+    """`calls` of all its life; errors and nanoseconds of those seen since somebody watches."""
+
+    name: str
+    calls: int
+    errors: int = 0
+    mean: float | None = None
+    longest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SyscallsView:
     recent: tuple[SyscallView, ...] = ()  # oldest first
-    top: tuple[tuple[str, int, int], ...] = ()  # (name, calls, errors), most frequent first
+    top: tuple[FrequentView, ...] = ()  # most frequent first
     total: int = 0
     unknown: tuple[tuple[str, int], ...] = ()
     listening: bool = True
@@ -299,6 +310,7 @@ class DetailView:
     """What the open tabs need of the selected VM; the rest is None."""
 
     vm: VmView
+    stopped_at: bytes = b""  # the breakpoint or the call at which it was paused
     console: ConsoleView | None = None
     processor: ProcessorView | None = None
     tasks: tuple[TaskView, ...] | None = None

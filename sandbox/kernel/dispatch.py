@@ -53,6 +53,9 @@ def dispatch_observed(task: Task, number: int, arguments: tuple[int, ...]) -> in
     replaced = result is not None
     if kernel.trace is None:
         return result if replaced else dispatch(task, number, arguments)
+    began = kernel.call_began
+    if began is not None and task.call is None:
+        began[task.tid] = kernel.clock.monotonic()
     entry = entries(task.isa).get(number)
     formatter = kernel.trace_formatter
     # Formatted before the call: input that the call will overwrite, and calls that never return.
@@ -60,5 +63,10 @@ def dispatch_observed(task: Task, number: int, arguments: tuple[int, ...]) -> in
     if not replaced:
         result = dispatch(task, number, arguments)
     if task.state != "waiting":
-        kernel.trace(formatter.after(task, entry, number, before, arguments, result))
+        line = formatter.after(task, entry, number, before, arguments, result)
+        if began is None:
+            kernel.trace(line)
+        else:
+            start = began.pop(task.tid, None)
+            kernel.trace(line, None if start is None else kernel.clock.monotonic() - start)
     return result

@@ -71,7 +71,8 @@ class VM:
         self.observers: list[tuple[str, Any]] = []
         self._breakpoints: list[_Breakpoint] = []
         self._attached: Machine | None = None
-        self._tracer: Callable[[str], None] | None = None
+        self._tracer: Callable[..., None] | None = None
+        self._timed = False
 
     @property
     def name(self) -> str:
@@ -252,18 +253,22 @@ class VM:
                     self._arm()
                 task.kernel.observers.defect(f"breakpoint at {address:#x}", error)
 
-    def trace(self, write: Callable[[str], None] | None) -> None:
-        """Call `write` with a line for every system call, in the style of strace; None ends that."""
+    def trace(self, write: Callable[..., None] | None, timed: bool = False) -> None:
+        """Call `write` with a line for every system call, in the style of strace; None ends that. `timed`: and with
+        the nanoseconds that it took, sleep included; None for one that had begun before."""
         with self._host.enter():
-            self._tracer = write
-            if self._attached is not None:
-                self._attached.trace = write  # type: ignore[attr-defined]  # a board ignores it
+            self._tracer, self._timed = write, timed
+            self._follow(self._attached)
+
+    def _follow(self, machine: Any) -> None:
+        if machine is not None:  # a board ignores it
+            machine.trace, machine.call_began = self._tracer, {} if self._timed and self._tracer is not None else None
 
     def attach(self, machine: Machine | None) -> None:
         """The host has built a machine (or freed it): instrumentation follows."""
         self._attached = machine
-        if machine is not None and self._tracer is not None:
-            machine.trace = self._tracer  # type: ignore[attr-defined]  # a board ignores it
+        if self._tracer is not None:
+            self._follow(machine)
         for entry in self.observers:
             self._observe(machine, entry)
         self._arm()

@@ -11,7 +11,7 @@ from sandbox.dashboard.palette import Look
 from sandbox.dashboard.text import Piece, fill, fit, line, visible
 from sandbox.dashboard.view import SyscallsView, SyscallView, View
 
-_TOP = 32
+_TOP, _TIMED_TOP = 32, 46
 
 
 def render(view: View, interface: Interface, columns: int, height: int, look: Look) -> list[Text]:
@@ -20,10 +20,11 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
         return nothing("no system calls: a bare-metal board has none", columns, height)
     if columns < 80:
         return _live(syscalls, interface, columns, height)
+    beside_it = _TIMED_TOP if columns >= 110 else _TOP
     return beside(
         [
             (0, lambda cells, rows: _live(syscalls, interface, cells, rows)),
-            (_TOP, lambda cells, rows: _top(syscalls, cells, rows, interface)),
+            (beside_it, lambda cells, rows: _top(syscalls, cells, rows)),
         ],
         columns,
         height,
@@ -67,19 +68,28 @@ def _call(call: SyscallView, columns: int, timed: bool) -> Text:
         (tail, "error" if call.error else "dim"),
     ]
     text = line(pieces, len(head) + used)
-    text.append(" " + latency, "warning" if (call.latency or 0) >= 1e6 else "dim")
+    text.append(" " + latency, "dim")
     return text
 
 
-def _top(syscalls: SyscallsView, columns: int, height: int, interface: Interface) -> list[Text]:
-    headings = (Heading("MOST FREQUENT", 0), Heading("CALLS", 7, True), Heading("ERRORS", 6, True))
-    rows: list[list[Cell]] = [
-        [name, figures.rate(calls), (figures.rate(errors) if errors else "", "error")]
-        for name, calls, errors in syscalls.top[:10]
-    ]
+def _top(syscalls: SyscallsView, columns: int, height: int) -> list[Text]:
+    headings = [Heading("MOST FREQUENT", 0), Heading("CALLS", 7, True), Heading("ERRORS", 6, True)]
+    timed = columns >= _TIMED_TOP
+    if timed:
+        headings += [Heading("MEAN", 6, True), Heading("MOST", 6, True)]
+    rows: list[list[Cell]] = []
+    for call in syscalls.top[:10]:
+        row: list[Cell] = [call.name, figures.rate(call.calls)]
+        row.append((figures.rate(call.errors) if call.errors else "", "error"))
+        rows.append(row + ([_took(call.mean), _took(call.longest)] if timed else []))
     for name, calls in syscalls.unknown:
-        rows.append([(name, "warning"), figures.rate(calls), ("ENOSYS", "error")])
+        unknown: list[Cell] = [(name, "warning"), figures.rate(calls), ("ENOSYS", "error")]
+        rows.append(unknown + ["", ""] * timed)
     return grid(headings, rows, columns, height)
+
+
+def _took(nanoseconds: float | None) -> Cell:
+    return "" if nanoseconds is None else figures.brief(nanoseconds)
 
 
 if __name__ == "__main__":
