@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from sandbox.abi import flags as F
 from sandbox.abi.errno import (
     EACCES,
@@ -22,11 +24,13 @@ from sandbox.abi.errno import (
     EPERM,
     ESRCH,
     ETIMEDOUT,
+    Errno,
 )
 from sandbox.abi.signals import SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from sandbox.kernel.lifecycle import end_process, end_task, exit_word
+from sandbox.kernel.views import KernelView
 from tests.syscall_cases import Cases, World
-from tests.syscall_worlds import BAD, Blocked, GuestWorld
+from tests.syscall_worlds import BAD, Blocked, GuestWorld, guest
 
 CASES = Cases()
 NOBODY = 1 << 22
@@ -469,6 +473,25 @@ def processes_meet_on_shared_memory_only(w: GuestWorld) -> None:
         else:
             raise AssertionError("does not sleep")
         assert w.call("futex", address, F.FUTEX_WAKE, 1, 0, 0, 0) == woken
+
+
+def test_the_adjustment_of_the_oom_score() -> None:
+    """proc(5): remembered and inherited; who is not privileged may not go below what the privileged have set."""
+    with guest("x86_64") as w:
+        w.machine.current = w.task
+        view = KernelView(w.machine).process(w.task.tgid)
+        assert view is not None
+        for text in (b"1001", b"-1001", b"x", b"", b"1 2"):
+            with pytest.raises(Errno):
+                view.adjust_oom(text)
+        view.adjust_oom(b"-17\n")
+        child = w.machine.processes[clone(w)]
+        assert view.oom_adjustment == child.oom_adjustment == -17
+        w.become(1000, 1000)
+        view.adjust_oom(b"3")
+        view.adjust_oom(b"-17")
+        with pytest.raises(Errno):
+            view.adjust_oom(b"-18")
 
 
 test_guest, test_host, test_proof = CASES.tests()

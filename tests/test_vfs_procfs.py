@@ -42,11 +42,15 @@ class FakeProcess:
         self.capabilities = CapabilityFigures(0, (1 << 41) - 1, (1 << 41) - 1, (1 << 41) - 1, 0)
         self.limits: Sequence[tuple[int, int]] = [(1024, 4096) if n == 7 else (UNLIMITED, UNLIMITED) for n in range(16)]
         self.resident, self.peak = 8 << 12, 9 << 12
+        self.oom_adjustment = 0
 
     def rename(self, name: bytes) -> None:
         if self.system.now[0] != self.pid:
             raise Errno(EPERM)
         self.system.names[self.pid] = name.rstrip(b"\n")[:15]
+
+    def adjust_oom(self, text: bytes) -> None:
+        self.oom_adjustment = int(text)
 
     def regions(self) -> Iterable[Region]:
         if self.state == "Z":

@@ -126,6 +126,8 @@ class Process:
         self.personality: int = parent.personality if parent is not None else 0
         self.memory_barriers = 0  # membarrier registrations
         self.nice: int = parent.nice if parent is not None else 0
+        self.oom_adjustment: int = parent.oom_adjustment if parent is not None else 0  # /proc/PID/oom_score_adj
+        self.oom_floor: int = parent.oom_floor if parent is not None else 0  # only the privileged go below it
         self.started = kernel.clock.monotonic()
         self.executable: bytes = parent.executable if parent is not None else b""
         self.arguments: tuple[int, int] = (0, 0)  # where /proc/PID/cmdline is in memory

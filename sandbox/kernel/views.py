@@ -3,10 +3,11 @@ but for the name of a task and the host name, which may be written."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import EACCES, Errno
+from sandbox.abi.errno import EACCES, EINVAL, Errno
 from sandbox.kernel.process import RESOURCES, Process
 from sandbox.kernel.sys_system import MACHINES, RELEASE, VERSION
 from sandbox.vfs.proc_views import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sandbox.vfs.mount import Mounts, Place
     from sandbox.vfs.node import OpenFile
 
+_CAP_SYS_RESOURCE = 24
 _NOBODY = (0, 0, 0, 0)
 _MOST_MEMORY = 1 << 20  # bytes of a command line or an environment that are shown
 
@@ -75,6 +77,22 @@ class TaskView:
         if task is None or current is None or current.process is not self._process:
             raise Errno(EACCES)
         task.name = name.split(b"\0")[0].rstrip(b"\n")[:15]
+
+    @property
+    def oom_adjustment(self) -> int:
+        return self._process.oom_adjustment
+
+    def adjust_oom(self, text: bytes) -> None:
+        words = text[:16].split()
+        if len(words) != 1 or not re.fullmatch(rb"[-+]?\d+", words[0]) or abs(int(words[0])) > 1000:
+            raise Errno(EINVAL)
+        value, process = int(words[0]), self._process
+        current = process.kernel.current
+        if value < process.oom_floor and (current is None or not current.credentials.capable(_CAP_SYS_RESOURCE)):
+            raise Errno(EACCES)
+        if current is not None and current.credentials.capable(_CAP_SYS_RESOURCE):
+            process.oom_floor = value
+        process.oom_adjustment = value
 
     @property
     def state(self) -> str:
@@ -261,7 +279,10 @@ class KernelView:
     def process(self, pid: int, tid: int = 0) -> ProcessView | None:
         process = self._kernel.processes.get(pid)
         if process is None:
-            return None
+            thread = self._kernel.tasks.get(pid)  # /proc/TID is not listed, but found
+            if thread is None or tid:
+                return None
+            return TaskView(thread.process, thread)
         if tid:
             task = process.threads.get(tid)
             return TaskView(process, task) if task is not None else None

@@ -244,8 +244,6 @@ FILES: dict[bytes, tuple[int, Callable[[ProcessView], bytes]]] = {
     b"loginuid": (0o444, lambda view: b"4294967295"),
     b"sessionid": (0o444, lambda view: b"4294967295"),
     b"oom_score": (0o444, lambda view: b"0\n"),
-    b"oom_adj": (0o444, lambda view: b"0\n"),
-    b"oom_score_adj": (0o444, lambda view: b"0\n"),
     b"uid_map": (0o444, lambda view: b"         0          0 4294967295\n"),
     b"gid_map": (0o444, lambda view: b"         0          0 4294967295\n"),
     b"setgroups": (0o444, lambda view: b"allow\n"),

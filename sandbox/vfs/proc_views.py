@@ -87,6 +87,13 @@ class ProcessView(Protocol):
         """Written to /proc/self/comm. Raises Errno when the current task may not."""
 
     @property
+    def oom_adjustment(self) -> int:
+        """From -1000 to 1000; remembered, and without effect: who has no frame left is killed itself."""
+
+    def adjust_oom(self, text: bytes) -> None:
+        """Written to /proc/PID/oom_score_adj. Raises Errno(EINVAL, EACCES)."""
+
+    @property
     def state(self) -> str:
         """R S T t Z X, as ps shows it."""
 
@@ -168,7 +175,7 @@ class SystemView(Protocol):
 
     def pids(self) -> Iterable[int]: ...
     def process(self, pid: int, tid: int = 0) -> ProcessView | None:
-        """`tid` 0: the process as such. None: there is no such process or thread."""
+        """`tid` 0: the process as such, or the thread that has `pid` for its tid. None: there is no such."""
 
     def uptime(self) -> int: ...
     def boot_time(self) -> int:

@@ -177,6 +177,9 @@ def process_directory(filesystem: ProcFs, path: bytes, pid: int, tid: int) -> Pr
     children: dict[bytes, Make] = {name: text(make, mode) for name, (mode, make) in proc_process.FILES.items()}
     children |= {name: magic(find) for name, find in proc_process.LINKS.items()}
     children[b"comm"] = text(lambda view: view.name + b"\n", 0o644, lambda data: process().rename(data))
+    children[b"oom_score_adj"] = text(
+        lambda view: b"%d\n" % view.oom_adjustment, 0o644, lambda data: process().adjust_oom(data)
+    )
     children[b"mounts"] = text(lambda view: proc_process.mounts(filesystem.view.mounts, view))
     children[b"mountinfo"] = text(lambda view: proc_process.mountinfo(filesystem.view.mounts, view))
     children[b"fd"] = lambda path: ProcList(
@@ -191,7 +194,7 @@ def process_directory(filesystem: ProcFs, path: bytes, pid: int, tid: int) -> Pr
     if not tid:
         children[b"task"] = lambda path: ProcList(
             filesystem, path, lambda: process().threads, lambda number, path: process_directory(
-                filesystem, path, pid, number
+                filesystem, path, view.pid, number
             ), DT_DIR, 0o555, uid, gid,
         )  # fmt: skip
     return ProcDirectory(filesystem, path, children, 0o555, uid, gid)
