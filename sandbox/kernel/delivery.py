@@ -106,7 +106,7 @@ def end_interrupted_call(task: Task, restart: bool) -> None:
     if done:  # a transfer that had begun counts as a short one
         context.set_result(done)
     elif restart and task.restartable:
-        context.pc -= frames.syscall_length(task)
+        frames.repeat_call(task)
     else:
         context.set_result(-EINTR)
     task.kernel.finish_call(task)

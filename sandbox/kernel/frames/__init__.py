@@ -29,11 +29,14 @@ _BUILDERS: dict[str, ModuleType] = {
 THUMB = 1 << 5
 
 
-def syscall_length(task: Task) -> int:
-    """Bytes of the instruction that made the call: a restart goes back so far."""
-    if task.isa == "arm" and task.context["cpsr"] & THUMB:
-        return 2
-    return task.kernel.isa.syscall_length
+def repeat_call(task: Task) -> None:
+    """Go back to the instruction that made the call. In Thumb state it has two bytes, and bit 0 of the PC stays set:
+    writing an even one leaves that state."""
+    context = task.context
+    if task.isa == "arm" and context["cpsr"] & THUMB:
+        context.pc = context.pc - 2 | 1
+    else:
+        context.pc -= task.kernel.isa.syscall_length
 
 
 def enter(task: Task, info: SignalInfo, action: Action, saved_mask: int) -> None:
