@@ -45,7 +45,7 @@ def table(result: Result, runs: int) -> str:
                 *(f"{row.values[peer]:.3g}" if peer in row.values else MISSING for peer in peers),
             ]
         )
-    if len(result.rows) > 1:
+    if len(result.rows) > 1 and ratios:
         means = [geometric_mean([ratio(row, *pair) for row in result.rows]) for pair in ratios]
         lines.append(["geometric mean", *map(_factor, means), *("" for _ in peers)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]

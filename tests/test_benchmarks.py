@@ -110,4 +110,4 @@ def test_json_is_json() -> None:
 
 
 def test_figures_are_found() -> None:
-    assert {"cpu", "walk", "getppid"} <= set(all_figures())
+    assert {"cpu", "walk", "getppid", "switch", "fairness", "cores", "crowd"} <= set(all_figures())

@@ -1,0 +1,38 @@
+"""Two host cores beside one: eight VMs that compute, and eight that make system calls all the time.
+
+Medians of pairs, each pair in one process. The kernels of all VMs are Python under one lock, so only guest code runs
+on two cores at a time: the second row is what that leaves. Only a host with two idle cores shows the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.figure import Result, Row
+from benchmarks.figures.switch import attempt
+from benchmarks.peers import OURS
+
+TWO, ONE, BEST = "two cores", "one core", "best pair"
+
+
+class CoresFigure:
+    name = "cores"
+    title = "Two host cores"
+
+    def measure(self, qiling: str | None, runs: int, progress: Callable[[str], None]) -> Result:
+        rows = []
+        for kind in ("compute", "calls"):
+            progress(f"{self.name}: {kind}")
+            row = Row(kind)
+            if values := attempt(row, OURS, "cores", kind, max(3, runs)):
+                row.values = {
+                    TWO: values["two"],
+                    ONE: values["one"],
+                    "speedup": values["speedup"],
+                    BEST: values["best"],
+                }
+            rows.append(row)
+        return Result(self.name, self.title, "seconds", rows, ((TWO, ONE),))
+
+
+FIGURE = CoresFigure()
