@@ -91,7 +91,7 @@ def switch(count: int = 1000, seconds: float = 3.0) -> Values:
 
 
 def _engine_alone(room: Hypervisor) -> float:
-    """The same switches without scheduler and kernel: one engine given one VM's registers and memory after the other."""
+    """The same switches without scheduler and kernel: one engine given one VM's registers and tables after the other."""
     pairs: list[Any] = []
     for vm in room.vms:
         vm.pause()
@@ -175,7 +175,7 @@ def jain(values: Sequence[float]) -> float:
 
 
 def exact_shares(count: int = 1000, rounds: int = 2, heaviest: int = 1024) -> Values:
-    """Weights from 1 up; in a round everybody is owed as many turns as its weight says (two rounds: a million turns)."""
+    """Weights from 1 up; in a round everybody is owed as many turns as its weight says (two: a million)."""
     weights = [1 + number * (heaviest - 1) // (count - 1) for number in range(count)]
     decisions = rounds * sum(weights)
     with program("spin") as spin, Hypervisor(memory="4G", engine_mode="exact", quantum=6) as room:
