@@ -91,7 +91,7 @@ def switch(count: int = 1000, seconds: float = 3.0) -> Values:
 
 
 def _engine_alone(room: Hypervisor) -> float:
-    """The same switches without scheduler and kernel: one engine given one VM's registers and tables after the other."""
+    """The same switches without scheduler and kernel: one engine is given one VM after the other."""
     pairs: list[Any] = []
     for vm in room.vms:
         vm.pause()
