@@ -41,6 +41,7 @@ from sandbox.abi.signals import SIGCHLD
 from sandbox.abi.structs import USER_DESC
 from sandbox.errors import OutOfMemory
 from sandbox.kernel import descriptors
+from sandbox.kernel.pidfd import new_pidfd
 from sandbox.kernel.process import Process
 from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.signals import AlternateStack
@@ -68,6 +69,7 @@ class Wanted:
     parent_tid: int = 0
     child_tid: int = 0
     tls: int = 0
+    pidfd: int = 0  # where its descriptor goes, with CLONE_PIDFD
 
 
 def create(task: Task, wanted: Wanted) -> int:
@@ -102,6 +104,8 @@ def create(task: Task, wanted: Wanted) -> int:
     try:
         if flags & CLONE_SETTLS:
             _set_thread_pointer(child, context, wanted.tls)
+        if flags & CLONE_PIDFD:
+            _give_pidfd(task, process, wanted.pidfd)
     except Errno:
         _abandon(task, child)
         raise
@@ -125,7 +129,7 @@ def create(task: Task, wanted: Wanted) -> int:
 
 
 def _check(flags: int) -> None:
-    if flags & (_NAMESPACES | CLONE_NEWTIME | CLONE_PIDFD | CLONE_INTO_CGROUP):
+    if flags & (_NAMESPACES | CLONE_NEWTIME | CLONE_INTO_CGROUP) or (flags & CLONE_PIDFD and flags & CLONE_THREAD):
         raise Errno(EINVAL)
     if flags & CLONE_THREAD and not flags & CLONE_SIGHAND:
         raise Errno(EINVAL)
@@ -188,6 +192,15 @@ def _set_thread_pointer(child: Task, context: Context, tls: int) -> None:
     descriptors.start_with_segment(child, set_tls(child, number, base, limit, bits))
 
 
+def _give_pidfd(task: Task, process: Process, address: int) -> None:
+    fd = new_pidfd(task, process)
+    try:
+        task.space.copy_out(address, fd.to_bytes(4, "little"))
+    except Errno:
+        task.files.close(fd)
+        raise
+
+
 def _abandon(task: Task, child: Task) -> None:
     """Undo what `create` had done when it failed."""
     child.files.release()
@@ -222,8 +235,10 @@ def vfork(task: Task) -> int:
 
 
 def _clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:
+    if flags & CLONE_PIDFD and flags & (CLONE_DETACHED | CLONE_PARENT_SETTID):
+        raise Errno(EINVAL)  # there is one place for the descriptor and for the tid
     bits = flags & 0xFFFFFFFF & ~CSIGNAL & ~CLONE_DETACHED
-    return _make(task, Wanted(bits, flags & CSIGNAL, stack, parent_tid, child_tid, tls))
+    return _make(task, Wanted(bits, flags & CSIGNAL, stack, parent_tid, child_tid, tls, parent_tid))
 
 
 def clone(task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> int:
@@ -244,7 +259,7 @@ def clone3(task: Task, arguments: int, size: int) -> int:
     data = task.space.copy_in(arguments, size)
     if any(data[88:]):
         raise Errno(E2BIG)
-    flags, _, child_tid, parent_tid, exit_signal, stack, stack_size, tls = _ARGUMENTS.unpack_from(data)
+    flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls = _ARGUMENTS.unpack_from(data)
     if any(data[_ARGUMENTS.size : 80]):
         raise Errno(EINVAL)  # set_tid: numbers cannot be chosen
     if flags & ~_KNOWN_3 or flags & (CSIGNAL & ~CLONE_NEWTIME | CLONE_DETACHED) or exit_signal & ~CSIGNAL:
@@ -256,10 +271,10 @@ def clone3(task: Task, arguments: int, size: int) -> int:
     if stack and not task.space.list.covered(stack & -4096, stack + stack_size & -4096):
         raise Errno(EFAULT)
     top = stack + stack_size
-    return _make(task, Wanted(flags, exit_signal, top, parent_tid, child_tid, tls))
+    return _make(task, Wanted(flags, exit_signal, top, parent_tid, child_tid, tls, pidfd))
 
 
-_PARTS = "no namespaces, no pidfd, no cgroups"
+_PARTS = "no namespaces, no cgroups"
 _IDS = "flags:flags:clone stack:address parent_tid:address"
 
 ROWS: tuple[Row, ...] = (

@@ -286,6 +286,19 @@ def rt_tgsigqueueinfo(task: Task, group: int, tid: int, number: int, info: int) 
     return _signal_thread(task, target, number, queued)
 
 
+def send_queued(task: Task, process: Process, number: int, info: int) -> int:
+    """For pidfd_send_signal: like kill, or, with a siginfo at `info`, like rt_sigqueueinfo."""
+    _check_signal(number)
+    queued = _queued_info(task, number, info, process) if info else _user_info(task, number)
+    if info and number != int.from_bytes(task.space.copy_in(info, 4), "little"):
+        raise Errno(EINVAL)
+    if not _may_signal(task, process, number):
+        raise Errno(EPERM)
+    if number:
+        send_to_process(process, queued)
+    return 0
+
+
 def _check_queue(task: Task, process: Process) -> None:
     """RLIMIT_SIGPENDING bounds what can be queued."""
     if len(process.pending.queue) >= task.limits.soft(11):

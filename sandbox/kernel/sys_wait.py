@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.abi import flags
-from sandbox.abi.errno import ECHILD, EINVAL, ESRCH, Errno
-from sandbox.abi.flags import WALL, WCLONE, WCONTINUED, WEXITED, WNOHANG, WNOTHREAD, WNOWAIT, WUNTRACED
+from sandbox.abi.errno import EAGAIN, ECHILD, EINVAL, ESRCH, Errno
+from sandbox.abi.flags import O_NONBLOCK, WALL, WCLONE, WCONTINUED, WEXITED, WNOHANG, WNOTHREAD, WNOWAIT, WUNTRACED
 from sandbox.abi.signal_structs import pack_siginfo
 from sandbox.abi.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SIGCHLD, SIGCONT
 from sandbox.kernel.lifecycle import reap
+from sandbox.kernel.pidfd import process_of
 from sandbox.kernel.process import Process, Usage
-from sandbox.kernel.row import FULL, PARTIAL, Row
+from sandbox.kernel.row import FULL, Row
 from sandbox.kernel.sys_limits import packed_usage, usage_of
 from sandbox.wait import Block
 
@@ -117,13 +118,29 @@ def waitid(task: Task, kind: int, number: int, info: int, options: int, usage: i
         raise Errno(EINVAL)
     if not options & (WEXITED | WUNTRACED | WCONTINUED):
         raise Errno(EINVAL)
-    if kind not in (flags.P_ALL, flags.P_PID, flags.P_PGID):
+    if kind not in (flags.P_ALL, flags.P_PID, flags.P_PGID, flags.P_PIDFD):
         raise Errno(EINVAL)
-    if (kind == flags.P_PID and number <= 0) or (kind == flags.P_PGID and number < 0):
+    if (kind == flags.P_PID and number <= 0) or (kind in (flags.P_PGID, flags.P_PIDFD) and number < 0):
         raise Errno(EINVAL)
+    if kind == flags.P_PIDFD:
+        return _wait_by_pidfd(task, number, info, options, usage)
     if kind == flags.P_PGID and number == 0:
         number = task.process.group
-    found = wait_for(task, kind, number, options)
+    return _report(task, wait_for(task, kind, number, options), info, options, usage)
+
+
+def _wait_by_pidfd(task: Task, fd: int, info: int, options: int, usage: int) -> int:
+    file = process_of(task, fd)
+    if task.process.children.get(file.process.pid) is not file.process:
+        raise Errno(ECHILD)
+    hasty = bool(file.flags & O_NONBLOCK)
+    found = wait_for(task, flags.P_PID, file.process.pid, options | (WNOHANG if hasty else 0))
+    if found is None and hasty and not options & WNOHANG:
+        raise Errno(EAGAIN)
+    return _report(task, found, info, options, usage)
+
+
+def _report(task: Task, found: tuple[Process, int] | None, info: int, options: int, usage: int) -> int:
     if found is None:
         if info:
             task.space.copy_out(info, pack_siginfo(task.isa, 0, 0)[:28])
@@ -152,6 +169,5 @@ def _code_and_status(word: int) -> tuple[int, int]:
 ROWS: tuple[Row, ...] = (
     Row("wait4", wait4, "pid:pid status:out options:flags:wait usage:out", FULL),
     Row("waitpid", waitpid, "pid:pid status:out options:flags:wait", FULL),
-    Row("waitid", waitid, "kind:choice:idtype number:pid info:out options:flags:waitid usage:out", PARTIAL,
-        "no P_PIDFD"),
+    Row("waitid", waitid, "kind:choice:idtype number:pid info:out options:flags:waitid usage:out", FULL),
 )  # fmt: skip
