@@ -163,6 +163,18 @@ def test_limits_and_their_undoing() -> None:
             assert getattr(vm.config, verb) == before
 
 
+def test_names_that_look_like_the_identities_of_others() -> None:
+    with hypervisor() as room:
+        first, second = room.create("vm-2", "spin"), room.create("vm-1", "spin")
+        assert (first.identity, second.identity) == ("vm-1", "vm-2")
+        collector = Collector(room)
+        detail = collector.observe(Wish(selected=first.identity, parts=frozenset({"console"}))).detail
+        assert detail is not None and detail.vm.name == "vm-2"
+        first.start()
+        collector.perform(Request("kill", first.identity))
+        assert (first.state, second.state) == ("stopped", "created")
+
+
 def test_typing() -> None:
     with hypervisor() as room:
         vm = room.create("it", "cat").start()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -368,3 +371,30 @@ def test_still_pictures(form: str, tmp_path: Path) -> None:
         assert len(done.stdout.splitlines()) == 40
     if form == "json":
         assert json.loads(shown)["host"]["cores"] >= 1
+
+
+README = (ROOT / "README.md").read_text()
+PICTURES = re.findall(r"^sandbox (demo --once .*--svg (\S+))$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("command", "path"), PICTURES, ids=[path for _, path in PICTURES])
+def test_the_pictures_of_the_readme(command: str, path: str, tmp_path: Path) -> None:
+    """The command that stands there makes such a picture, and the one that is shown was made by it."""
+    made = tmp_path / path
+    made.parent.mkdir(parents=True)
+    subprocess.run(
+        [sys.executable, "-m", "sandbox", *command.split()],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=PATIENCE * 2, check=True,
+    )  # fmt: skip
+    seen = [ElementTree.parse(picture).getroot() for picture in (made, ROOT / path)]
+    assert [root.get("viewBox") for root in seen] == [seen[0].get("viewBox")] * 2
+    for root in seen:
+        words = " ".join("".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text"))
+        for word in ("sandbox", "burner-riscv64", "SHARE", "DUE", "running", "crashed", "? help"):
+            assert word in words, word
+    assert f"]({path})" in README, "nobody looks at it"
+    assert (ROOT / path).stat().st_size < 150_000
+
+
+def test_the_readme_has_pictures() -> None:
+    assert len(PICTURES) == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -95,6 +95,7 @@ def test_every_size(columns: int, rows: int, tab: str, zoom: bool, help_: bool, 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=80), st.sampled_from([tab.name for tab in TABS]), st.integers(40, 200))
+@example("\N{IDEOGRAPHIC COMMA}".encode(), "syscalls", 40)
 def test_hostile_names_everywhere(evil: bytes, tab: str, columns: int) -> None:
     """Whatever a guest can choose, put into every place where bytes are shown."""
     view = poisoned(VIEW, evil)

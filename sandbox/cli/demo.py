@@ -91,6 +91,11 @@ def build(hypervisor: Hypervisor) -> tuple[list[VM], list[VM]]:
         for guest, words, weight, which in _OTHERS
         if (guest, arch := arches[which % len(arches)]) in shipped
     ]
+    others += [
+        hypervisor.create("serial-board", [str(guest.path)], board=guest.board, memory="16M")
+        for guest in guests()
+        if guest.name == "serial"
+    ]
     return burners, others
 
 

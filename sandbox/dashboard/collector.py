@@ -43,6 +43,7 @@ from sandbox.vm.inspection import task_of
 
 _EVENTS = 500
 _TAIL = 1 << 16  # bytes of console that are looked at
+_LANES = 64  # rows of the scheduler's strip
 _TREE_EVERY = 5.0  # seconds
 _PATIENCE = 1.0  # seconds to wait for the end of a turn when somebody has asked for it
 _STILL = ("processor", "tasks", "memory", "files", "devices")  # what needs a machine that stands still
@@ -86,14 +87,14 @@ class Collector:
             rows=tuple(fleet.now(identity) for identity in order[first : first + wish.count]),
             detail=self._detail(fleet.now(selected), wish) if selected else None,
             events=tuple(self._events) if "events" in wish.parts else (),
-            scheduler=self._scheduler() if "scheduler" in wish.parts else None,
+            scheduler=self._scheduler(order) if "scheduler" in wish.parts else None,
         )
 
     def version(self) -> int:
         return self._hypervisor.log.next_sequence
 
     def _vm(self, identity: str) -> VM:
-        return self._hypervisor.vm(identity)
+        return self._hypervisor.vm_with_identity(identity)
 
     def _detail(self, row: VmView, wish: Wish) -> DetailView:
         try:
@@ -210,15 +211,18 @@ class Collector:
             return
         for event in self._hypervisor.events(max(self._next_event, log.next_sequence - _EVENTS)):
             self._next_event = event.sequence + 1
-            seconds = (event.time - self._fleet.began) / 1e9
+            seconds = (event.time - self._hypervisor.began) / 1e9
             text = event.record.text().encode("utf-8", "surrogateescape")
             self._events.append(EventView(event.sequence, seconds, event.vm, event.kind, text))
 
-    def _scheduler(self) -> SchedulerView:
+    def _scheduler(self, order: tuple[str, ...]) -> SchedulerView:
         picture = self._hypervisor.scheduler_picture()
         identities = {row.name: identity for identity, row in self._fleet.rows.items()}
         self._turns_watched = True
         stretches = self._hypervisor.watch_turns(True)
+        ran = {stretch.vm for stretch in stretches}
+        rows = self._fleet.rows
+        shown = order if len(order) <= _LANES else [vm for vm in rows if vm in ran and vm in self._fleet.matching]
         return SchedulerView(
             policy=picture.policy,
             policies=tuple(POLICIES),
@@ -237,6 +241,7 @@ class Collector:
             ),
             switches=picture.turns,
             largest_lag=max((abs(lag) for _, lag in picture.lags), default=None),
+            names=tuple((identity, rows[identity].name) for identity in shown[:_LANES]),
         )
 
     # --- deeds ---

@@ -47,7 +47,7 @@ class Deeds:
             deed = _DEEDS.get(request.verb)
             if deed is None:
                 raise ConfigurationError(f"{request.verb} is not something that can be done to a VM")
-            return deed(self, self._hypervisor.vm(request.vm), request.value, resolve)
+            return deed(self, self._hypervisor.vm_with_identity(request.vm), request.value, resolve)
         change = _CHANGES.get(request.verb)
         if change is None:
             raise ConfigurationError(f"{request.verb} is not something that can be changed")

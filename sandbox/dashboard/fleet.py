@@ -28,7 +28,7 @@ _DIGITS = re.compile("([0-9]+)")
 class Fleet:
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
-        self.began = hypervisor.clock.monotonic()
+        self._watched_since = hypervisor.clock.monotonic()
         self.rows: dict[str, VmView] = {}
         self.vms: dict[str, VM] = {}
         self.matching: frozenset[str] = frozenset()
@@ -60,8 +60,8 @@ class Fleet:
 
     def _make_rows(self) -> None:
         now, gauges = self._readings[-1]
-        before, earlier = self._readings[-2] if len(self._readings) > 1 else (self.began, {})
-        long_ago, oldest = self._readings[0] if len(self._readings) > 1 else (self.began, {})
+        before, earlier = self._readings[-2] if len(self._readings) > 1 else (self._watched_since, {})
+        long_ago, oldest = self._readings[0] if len(self._readings) > 1 else (self._watched_since, {})
         seconds = max((now - before) / 1e9, 1e-9)
         claims = [self._claim(gauge, oldest.get(identity)) for identity, gauge in gauges.items()]
         got = received(claims)
@@ -170,7 +170,7 @@ class Fleet:
             faults=Meter(last["faults"], None, history["faults"]),
             events=Meter(last["events"], None, history["events"]),
             states=tuple((state, states.count(state)) for state in STATES),
-            uptime=round((room.clock.monotonic() - self.began) / 1e9, 1),
+            uptime=round((room.clock.monotonic() - room.began) / 1e9, 1),
             engine=self._engine,
             mode="deterministic" if room.deterministic else "",
             abilities=tuple(name for name in ABILITIES if hasattr(VM, name) or hasattr(room, f"set_{name}")),

@@ -109,7 +109,7 @@ def _svg_run(run: _Run, top: float) -> Iterator[str]:
         x = left + at * _CELL
         length = width(word) * _CELL
         if set(word) <= _BLOCKS.keys():
-            yield from _blocks(word, x, top, run.ink)
+            yield f'<path d="{_blocks(word, x, top)}" fill="{run.ink}"/>'
             continue
         yield (
             f'<text x="{x:.1f}" y="{top + 13.5:g}" textLength="{length:.1f}" lengthAdjust="spacingAndGlyphs" '
@@ -125,21 +125,20 @@ _BLOCKS = {sign: (1.0, (index + 1) / 8) for index, sign in enumerate("▁▂▃�
 _BLOCKS |= {sign: ((index + 1) / 8, 1.0) for index, sign in enumerate("▏▎▍▌▋▊▉")}
 
 
-def _blocks(word: str, x: float, top: float, ink: str) -> Iterator[str]:
-    """Neighbours of the same height become one rectangle; a little air keeps rows apart."""
+def _blocks(word: str, x: float, top: float) -> str:
+    """The path of it. Neighbours of the same height become one rectangle; a little air keeps rows apart."""
     tall = _ROW - 3
-    start = 0
+    start, pieces = 0, []
     for index in range(1, len(word) + 1):
         if index < len(word) and word[index] == word[start]:
             continue
         wide, high = _BLOCKS[word[start]]
         cells = (index - start - 1 + wide) * _CELL
         height = max(1.0, high * tall)
-        yield (
-            f'<rect x="{x + start * _CELL:.1f}" y="{top + 1.5 + tall - height:.1f}" width="{cells:.1f}" '
-            f'height="{height:.1f}" fill="{ink}"/>'
-        )
+        left, upper = x + start * _CELL, top + 1.5 + tall - height
+        pieces.append(f"M{left:.1f} {upper:.1f}h{cells:.1f}v{height:.1f}h-{cells:.1f}z")
         start = index
+    return "".join(pieces)
 
 
 def _words(text: str) -> Iterator[tuple[int, str]]:

@@ -303,6 +303,7 @@ class SchedulerView:
     leases: tuple[LeaseView, ...] = ()
     switches: int | None = None
     largest_lag: float | None = None
+    names: tuple[tuple[str, str], ...] = ()  # (identity, name) of whom to show: all, or those who ran when many
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class Hypervisor(Spectacle):
         self.monitor = Monitor()
         self.clock: Clock = VirtualClock() if deterministic else HostClock()
         self.log = EventLog(self.clock)
+        self.began = self.clock.monotonic()
         self._closed = False
         self._tenants: dict[str, Tenant] = {}  # by identity, in the order of creation
         self._names: dict[str, Tenant] = {}
@@ -205,6 +206,13 @@ class Hypervisor(Spectacle):
             if tenant is None:
                 raise StateError(f"there is no VM named {name}")
             return tenant.vm
+
+    def vm_with_identity(self, identity: str) -> VM:
+        """For programs that keep identities: a VM may be named as another is identified."""
+        with self.monitor:
+            if identity not in self._tenants:
+                raise StateError(f"{identity} has been removed")
+            return self._tenants[identity].vm
 
     def run(self, timeout: float | str | None = None) -> bool:
         """Until all VMs have ended for good (those that were never started do not count); False after `timeout`."""

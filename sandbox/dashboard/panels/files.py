@@ -51,7 +51,12 @@ def _left(files: FilesView, interface: Interface, columns: int, height: int) -> 
 def _mounts(files: FilesView, columns: int, height: int, scroll: int) -> list[Text]:
     headings = (Heading("MOUNT", 0), Heading("TYPE", 8), Heading("", 2), Heading("USED", 6, True))
     rows: list[list[Cell]] = [
-        [visible(mount.path), (mount.type, "dim"), ("ro" if mount.read_only else "rw", "dim"), figures.size(mount.used)]
+        [
+            visible(mount.path),
+            (mount.type, "dim"),
+            ("ro" if mount.read_only else "rw", "dim"),
+            figures.size(mount.used) if mount.used is not None else "",
+        ]
         for mount in files.mounts
     ]
     return grid(headings, rows, columns, height, scroll=scroll)
@@ -70,7 +75,7 @@ def _descriptors(files: FilesView, columns: int, height: int, scroll: int) -> li
             (str(item.task), "dim"),
             str(item.number),
             (item.access, "dim"),
-            "-" if item.position is None else figures.size(item.position),
+            "" if item.position is None else figures.size(item.position),
             visible(item.path),
         ]
         for item in files.descriptors
@@ -84,7 +89,12 @@ def _tree(files: FilesView, columns: int, height: int, scroll: int) -> list[Text
     for entry in files.tree:
         sign = {"directory": "/", "link": "@", "device": "%"}.get(entry.kind, "")
         name = "  " * min(entry.depth, 12) + visible(entry.name) + sign
-        rows.append([(name, "accent" if entry.kind == "directory" else ""), figures.size(entry.size)])
+        rows.append(
+            [
+                (name, "accent" if entry.kind == "directory" else ""),
+                "" if entry.size is None else figures.size(entry.size),
+            ]
+        )
     return grid(headings, rows, columns, height, scroll=scroll)
 
 

@@ -79,7 +79,9 @@ def _meter(label: str, value: str, meter: Meter, cell: int, look: Look) -> list[
     room = min(room, HISTORY)
     spark = look.sparkline(meter.history, room, meter.limit)
     used = sum(width(piece if isinstance(piece, str) else piece[0]) for piece in pieces)
-    pieces += [" ", (spark, "spark"), " " * (cell - used - 1 - room)]
+    past = spark.lstrip(" ")
+    pieces += [" ", (look.signs.empty * (len(spark) - len(past)), "faint"), (past, "spark")]
+    pieces.append(" " * (cell - used - 1 - room))
     return pieces
 
 

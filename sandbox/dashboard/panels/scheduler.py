@@ -23,7 +23,7 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
     scheduler = view.scheduler
     if scheduler is None:
         return nothing("no scheduler to show", columns, height)
-    names = {vm.identity: vm.name for vm in view.rows}
+    names = dict(scheduler.names) or {vm.identity: vm.name for vm in view.rows}
     if view.detail:
         names[view.detail.vm.identity] = view.detail.vm.name
     rows = [_summary(scheduler, columns, look)]
@@ -43,17 +43,24 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
 
 
 def _summary(scheduler: SchedulerView, columns: int, look: Look) -> Text:
-    pieces: list[Piece] = [("policy ", "dim"), (scheduler.policy, "strong")]
-    if scheduler.quantum:
-        pieces += [("   quantum ", "dim"), (scheduler.quantum, "strong")]
-    pieces += [("   queue ", "dim"), (str(len(scheduler.queue)), "strong")]
-    if scheduler.switches is not None:
-        pieces += [("   switches ", "dim"), (figures.rate(scheduler.switches), "strong")]
-    if scheduler.largest_lag is not None:
-        pieces += [("   largest lag ", "dim"), (f"{scheduler.largest_lag:.2f} quanta", "strong")]
+    lag, switches = scheduler.largest_lag, scheduler.switches
+    words = [
+        ("policy", scheduler.policy),
+        ("quantum", scheduler.quantum),
+        ("queue", str(len(scheduler.queue))),
+        ("lag at most", "" if lag is None else f"{lag:.2f} quanta"),
+        ("switches", "" if switches is None else figures.rate(switches)),
+    ]
+    pieces: list[Piece] = []
+    lanes: list[Piece] = []
     for lane in sorted({item.lane for item in scheduler.slices}):
-        pieces += ["   ", (look.signs.full * 2, f"lane.{lane % LANES}"), (f" core {lane}", "dim")]
-    return line(pieces, columns)
+        lanes += [(look.signs.full * 2, f"lane.{lane % LANES}"), (f" core {lane}   ", "dim")]
+    room = columns - sum(len(piece[0]) for piece in lanes)
+    for label, value in words:
+        room -= len(label) + len(value) + 4
+        if value and room >= 0:
+            pieces += [(f"{label} ", "dim"), (f"{value}   ", "strong")]
+    return line([*pieces, *lanes], columns)
 
 
 def _strip(

@@ -8,7 +8,7 @@ from sandbox.dashboard import figures
 from sandbox.dashboard.grid import Cell, Heading, beside, grid, nothing
 from sandbox.dashboard.interface import Interface
 from sandbox.dashboard.palette import Look
-from sandbox.dashboard.text import Piece, fill, fit, line, visible
+from sandbox.dashboard.text import Piece, fill, fit, line, visible, width
 from sandbox.dashboard.view import SyscallsView, SyscallView, View
 
 _TOP, _TIMED_TOP = 32, 46
@@ -54,20 +54,18 @@ def _call(call: SyscallView, columns: int, timed: bool) -> Text:
     tail = f" = {call.result}" + (f" {call.error}" if call.error else "")
     latency = fit(figures.brief(call.latency), 6, right=True) if timed else ""
     head = f"{call.task:>5} "
-    room = columns - len(head) - len(latency) - 1
-    arguments = visible(call.text)
-    body = f"{call.name}({arguments})"
-    space = room - len(tail)
-    body = fit(body, space) if space < len(body) else body
+    room = columns - len(latency) - 1
+    body = f"{call.name}({visible(call.text)})"
+    space = room - len(head) - len(tail)
+    body = fit(body, space) if space < width(body) else body
     cut = len(call.name) if body.startswith(call.name) else 0
-    used = len(fit(body + tail, room))
     pieces: list[Piece] = [
         (head, "dim"),
         (body[:cut], "mnemonic"),
         body[cut:],
         (tail, "error" if call.error else "dim"),
     ]
-    text = line(pieces, len(head) + used)
+    text = line(pieces, room)
     text.append(" " + latency, "dim")
     return text
 

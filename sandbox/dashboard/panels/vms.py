@@ -66,6 +66,7 @@ COLUMNS = (
 )
 SORTABLE = tuple(column.key for column in COLUMNS if column.key not in ("bar", "reason"))
 _NAME_MOST = 28
+_SPARE, _NAME_FIRST = 10, 6  # columns of so high a rank come only once the name has six cells more
 
 
 def choose(columns: int) -> list[tuple[Column, int]]:
@@ -73,7 +74,7 @@ def choose(columns: int) -> list[tuple[Column, int]]:
     room = columns - 3  # the sign in front
     chosen: list[Column] = []
     for column in sorted(COLUMNS, key=lambda column: column.rank):
-        if column.cells + 1 > room:
+        if column.cells + 1 + (_NAME_FIRST if column.rank >= _SPARE else 0) > room:
             break
         room -= column.cells + 1
         chosen.append(column)
