@@ -154,7 +154,7 @@ def run_case(engine: Engine, pool: FramePool, machine: str, code: bytes, chance:
         account.close()
 
 
-def child(machine: str, seed: int, seconds: float, first: int, only: int | None, mark: str) -> int:
+def child(machine: str, seed: int, seconds: float, first: int, last: int, only: int | None, mark: str) -> int:
     """Returns the number of cases; prints how they ended."""
     real = real_code(machine)
     marks = os.open(mark, os.O_RDWR | os.O_CREAT) if mark else -1
@@ -163,7 +163,7 @@ def child(machine: str, seed: int, seconds: float, first: int, only: int | None,
     ends: dict[str, int] = {}
     deadline = time.monotonic() + seconds
     number, done = first if only is None else only, 0
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and (number <= last or only is not None):
         if engine is None or done % CASES_PER_ENGINE == 0:
             if engine is not None:
                 engine.close()
@@ -174,10 +174,10 @@ def child(machine: str, seed: int, seconds: float, first: int, only: int | None,
         if only is not None:
             print(hashlib.sha1(code).hexdigest(), file=sys.stderr)
         try:
-            last = run_case(engine, pool, machine, code, chance)
+            how = run_case(engine, pool, machine, code, chance)
         except EngineError as error:
-            last = f"EngineError: {error}"
-        ends[last.split(" at 0x")[0]] = ends.get(last.split(" at 0x")[0], 0) + 1
+            how = f"EngineError: {error}"
+        ends[how.split(" at 0x")[0]] = ends.get(how.split(" at 0x")[0], 0) + 1
         done += 1
         if only is not None:
             break
@@ -196,17 +196,18 @@ class Catch:
     deaths: list[tuple[int, str]] = field(default_factory=list)  # case number, how
 
 
-def hunt(machine: str, seed: int, seconds: float, engine: str = "", log: bool = False) -> Catch:
-    """Run children until the time is over; every one that dies or hangs is in `deaths`."""
+def hunt(machine: str, seed: int, seconds: float, cases: int = 1 << 60, engine: str = "", log: bool = False) -> Catch:
+    """Run children until the time is over or so many cases are done; every one that dies or hangs is in `deaths`."""
     catch = Catch(machine)
     deadline = time.monotonic() + seconds
     first = 0
     with tempfile.NamedTemporaryFile() as mark:
-        while (left := deadline - time.monotonic()) > 0.2 and len(catch.deaths) < 100:
+        while (left := deadline - time.monotonic()) > 0.2 and first < cases and len(catch.deaths) < 100:
             mark.seek(0)
             mark.write(struct.pack("<Q", first))
             mark.flush()
-            command = [sys.executable, "-m", "tests.random_code", machine, str(seed), str(left), "--first", str(first)]
+            command = [sys.executable, "-m", "tests.random_code", machine, str(seed), str(left)]
+            command += ["--first", str(first), "--last", str(cases - 1)]
             environment = {**os.environ, "PYTHONPATH": str(ROOT), **({"SANDBOX_ENGINE": engine} if engine else {})}
             process = subprocess.Popen(
                 [*command, "--mark", mark.name],
@@ -250,6 +251,7 @@ if __name__ == "__main__":
     arguments.add_argument("seed", type=int)
     arguments.add_argument("seconds", type=float)
     arguments.add_argument("--first", type=int, default=0)
+    arguments.add_argument("--last", type=int, default=1 << 60)
     arguments.add_argument("--only", type=int)
     arguments.add_argument("--mark", default="")
     arguments.add_argument("--hunt", action="store_true")
@@ -257,4 +259,4 @@ if __name__ == "__main__":
     if chosen.hunt:
         print(hunt(chosen.machine, chosen.seed, chosen.seconds, log=True))
     else:
-        child(chosen.machine, chosen.seed, chosen.seconds, chosen.first, chosen.only, chosen.mark)
+        child(chosen.machine, chosen.seed, chosen.seconds, chosen.first, chosen.last, chosen.only, chosen.mark)
