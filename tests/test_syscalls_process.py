@@ -235,7 +235,7 @@ def threads_share(w: GuestWorld) -> None:
     assert w.task.state == "ready" and tid not in w.machine.tasks
     assert clone(w, F.CLONE_THREAD) == -EINVAL
     assert clone(w, F.CLONE_SIGHAND) == -EINVAL
-    assert clone(w, F.CLONE_NEWNS) == -EINVAL
+    assert clone(w, F.CLONE_NEWNS) == -EPERM
 
 
 @CASES("clone3", host=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import E2BIG, EAGAIN, EFAULT, EINVAL, ENOMEM, Errno
+from sandbox.abi.errno import E2BIG, EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM, Errno
 from sandbox.abi.flags import (
     CLONE_CHILD_CLEARTID,
     CLONE_CHILD_SETTID,
@@ -129,7 +129,9 @@ def create(task: Task, wanted: Wanted) -> int:
 
 
 def _check(flags: int) -> None:
-    if flags & (_NAMESPACES | CLONE_NEWTIME | CLONE_INTO_CGROUP) or (flags & CLONE_PIDFD and flags & CLONE_THREAD):
+    if flags & (_NAMESPACES | CLONE_NEWTIME):
+        raise Errno(EPERM)  # as unshare says: like in a container that may not have others
+    if flags & CLONE_INTO_CGROUP or (flags & CLONE_PIDFD and flags & CLONE_THREAD):
         raise Errno(EINVAL)
     if flags & CLONE_THREAD and not flags & CLONE_SIGHAND:
         raise Errno(EINVAL)
@@ -268,7 +270,7 @@ def clone3(task: Task, arguments: int, size: int) -> int:
         raise Errno(EINVAL)
     if bool(stack) != bool(stack_size):
         raise Errno(EINVAL)
-    if stack and not task.space.list.covered(stack & -4096, stack + stack_size & -4096):
+    if stack + stack_size > task.space.top:
         raise Errno(EFAULT)
     top = stack + stack_size
     return _make(task, Wanted(flags, exit_signal, top, parent_tid, child_tid, tls, pidfd))
