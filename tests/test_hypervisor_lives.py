@@ -13,6 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from sandbox.errors import ConfigurationError, GuestTimeout, SandboxError, StateError
 from sandbox.vm import ENDED, STATES, TRANSITIONS, VM, Lifecycle
+from tests.campaign import AT_LENGTH, cases
 from tests.fake_machine import Inventory, hypervisor
 
 PROGRAMS = [
@@ -147,7 +148,7 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestLives.settings = settings(max_examples=40, stateful_step_count=250 if AT_LENGTH else 40, deadline=None)
 
 
 @pytest.mark.parametrize("cores", [1, 2])
@@ -159,7 +160,7 @@ def test_four_clients_at_once(cores: int) -> None:
 
     def client(number: int) -> None:
         dice = random.Random(number)
-        for step in range(200):
+        for step in range(cases(200)):
             try:
                 action = dice.choice(["create", "start", "start", "pause", "resume", "stop", "kill", "remove", "set"])
                 if action == "create":

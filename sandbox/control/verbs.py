@@ -70,8 +70,13 @@ def hello(service: Service) -> dict[str, Any]:
 
 
 def ps(service: Service) -> list[dict[str, Any]]:
-    now = service.hypervisor.clock.monotonic()
-    return [_row(service, vm, now) for vm in service.hypervisor.vms]
+    room, rows = service.hypervisor, []
+    now = room.clock.monotonic()
+    for vm in room.vms:
+        with room.enter():
+            if not vm.lifecycle.removed:  # by another client, a moment ago
+                rows.append(_row(service, vm, now))
+    return rows
 
 
 def top(service: Service) -> dict[str, Any]:
