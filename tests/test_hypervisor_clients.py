@@ -76,15 +76,14 @@ class Crew:
             if len(rows) < 24:
                 self.create(dice)
             return
-        arguments: dict[str, Any] = {"vm": dice.choice(rows)["identity"]}
-        arguments |= {
+        more: dict[str, dict[str, Any]] = {
             "stop": {"grace": dice.choice([0, 0.01])},
             "rm": {"force": dice.random() < 0.5},
             "set": {"limits": dice.choice([{"weight": 3}, {"cpus": 0.5}, {"memory": "3M"}, {"weight": 0}])},
             "wait": {"timeout": 0.01},
-        }.get(verb, {})
+        }
         with suppress(SandboxError):  # not possible in the state it is in, and it said so
-            client.call(verb, **arguments)
+            client.call(verb, vm=dice.choice(rows)["identity"], **more.get(verb, {}))
 
 
 def illegal(events: Iterable[Event]) -> list[str]:
