@@ -12,18 +12,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
+ANYTHING = ~0
+
 
 class Sleeper(Protocol):
     def wake(self, queue: WaitQueue) -> None: ...
 
 
 class WaitQueue:
-    """First come, first woken. A sleeper may be on many queues at once (poll)."""
+    """First come, first woken. A sleeper may be on many queues at once (poll).
 
-    __slots__ = ("_sleepers",)
+    `events` says what the wake under way is about (POLLIN ...; anything, unless the one that wakes knows better): who
+    watches for edges does not take room in a pipe for bytes in it."""
+
+    __slots__ = ("_sleepers", "events")
 
     def __init__(self) -> None:
         self._sleepers: dict[Sleeper, None] = {}
+        self.events = ANYTHING
 
     def add(self, sleeper: Sleeper) -> None:
         self._sleepers[sleeper] = None
@@ -31,10 +37,11 @@ class WaitQueue:
     def discard(self, sleeper: Sleeper) -> None:
         self._sleepers.pop(sleeper, None)
 
-    def wake(self, count: int | None = None) -> int:
+    def wake(self, count: int | None = None, events: int = ANYTHING) -> int:
         """Wake the first `count` sleepers (all when None); return how many were woken."""
         if not self._sleepers:
             return 0
+        self.events = events
         chosen = list(self._sleepers)[:count]
         for sleeper in chosen:
             self._sleepers.pop(sleeper, None)

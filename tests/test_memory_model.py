@@ -86,13 +86,16 @@ class Spaces(RuleBasedStateMachine):
 
     @rule(which=which, span=SPAN, protection=PROTECTION)
     def protect(self, which: int, span: tuple[int, int], protection: int) -> None:
+        """What lies before the first page without a mapping is changed all the same."""
         space, model = self.pick(which)
+        hole = next((page for page in range(*span) if page not in model), None)
         try:
             space.protect(BASE + span[0] * PAGE, (span[1] - span[0]) * PAGE, protection)
         except Errno:
-            assert any(page not in model for page in range(*span))
-            return
-        for page in range(*span):
+            assert hole is not None
+        else:
+            assert hole is None
+        for page in range(span[0], span[1] if hole is None else hole):
             model[page].protection = protection
 
     @rule(which=which, span=SPAN)

@@ -211,7 +211,7 @@ def pipe2(task: Task, descriptors: int, flags: int) -> int:
     if flags & ~(O_CLOEXEC | O_NONBLOCK | O_DIRECT):
         raise Errno(EINVAL)
     files = task.files
-    ends = task.kernel.pipes.pipe(flags & O_NONBLOCK, task.credentials.fsuid, task.credentials.fsgid)
+    ends = task.kernel.pipes.pipe(flags & (O_NONBLOCK | O_DIRECT), task.credentials.fsuid, task.credentials.fsgid)
     close_on_exec = bool(flags & O_CLOEXEC)
     made: list[int] = []
     try:
@@ -296,7 +296,7 @@ ROWS = [
     Row("fcntl", fcntl32, "fd:fd command:choice:fcntl argument:ulong", PARTIAL, _FCNTL, ("i386", "arm")),
     Row("fcntl64", fcntl, "fd:fd command:choice:fcntl argument:ulong", PARTIAL, _FCNTL),
     Row("pipe", pipe, "descriptors:out", FULL),
-    Row("pipe2", pipe2, "descriptors:out flags:flags:open", PARTIAL, "O_DIRECT is accepted without packet mode"),
+    Row("pipe2", pipe2, "descriptors:out flags:flags:open", FULL),
     Row("fsync", fsync, "fd:fd", FULL),
     Row("fdatasync", fsync, "fd:fd", FULL),
     Row("sync", sync, "", FULL),

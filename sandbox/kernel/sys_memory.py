@@ -261,7 +261,7 @@ def madvise(task: Task, address: int, length: int, advice: int) -> int:
         raise Errno(EINVAL)
     known = advice in _ADVICE_WITHOUT_EFFECT or advice in (
         flags.MADV_DONTNEED, flags.MADV_FREE, flags.MADV_DONTFORK, flags.MADV_DOFORK,
-        flags.MADV_POPULATE_READ, flags.MADV_POPULATE_WRITE,
+        flags.MADV_WIPEONFORK, flags.MADV_KEEPONFORK, flags.MADV_POPULATE_READ, flags.MADV_POPULATE_WRITE,
     )  # fmt: skip
     if not known:
         raise Errno(EINVAL)
@@ -274,6 +274,8 @@ def madvise(task: Task, address: int, length: int, advice: int) -> int:
         space.advise(address, length)
     elif advice in (flags.MADV_DONTFORK, flags.MADV_DOFORK):
         _set_inheritance(space, address, end, advice == flags.MADV_DOFORK)
+    elif advice in (flags.MADV_WIPEONFORK, flags.MADV_KEEPONFORK):
+        _set_wiping(space, address, end, advice == flags.MADV_WIPEONFORK)
     elif advice in (flags.MADV_POPULATE_READ, flags.MADV_POPULATE_WRITE):
         _populate(task, address, end, PROT_READ if advice == flags.MADV_POPULATE_READ else PROT_WRITE)
     if not space.list.covered(address, end):
@@ -284,6 +286,14 @@ def madvise(task: Task, address: int, length: int, advice: int) -> int:
 def _set_inheritance(space: AddressSpace, address: int, end: int, inherit: bool) -> None:
     for region in space.list.cut(address, end):
         region.inherit = inherit
+        space.list.add(region)
+
+
+def _set_wiping(space: AddressSpace, address: int, end: int, wiped: bool) -> None:
+    if wiped and any(region.shared or region.source is not None for region in space.list.overlapping(address, end)):
+        raise Errno(EINVAL)  # for private memory without a file alone
+    for region in space.list.cut(address, end):
+        region.wiped = wiped
         space.list.add(region)
 
 

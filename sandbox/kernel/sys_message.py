@@ -80,8 +80,7 @@ def _sleep(task: Task, file: Socket, flags: int, option: int, queue_of: Socket) 
     """EAGAIN, or wait on `queue_of` as long as SO_RCVTIMEO or SO_SNDTIMEO allows."""
     if flags & S.MSG_DONTWAIT or file.flags & O_NONBLOCK:
         raise Errno(EAGAIN)
-    timeout = file.options.get((S.SOL_SOCKET, option))
-    deadline = deadline_after(task, timeout or None)
+    deadline = deadline_after(task, file.patience(writing=option == S.SO_SNDTIMEO))
     if deadline is not None and task.kernel.clock.monotonic() >= deadline:
         raise Errno(EAGAIN)
     raise Block(queue_of.queue, deadline=deadline, restart=deadline is None)

@@ -7,6 +7,7 @@ fs/select.c.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,9 @@ from sandbox.abi.flags import (
 from sandbox.abi.structs import NANOSECONDS, PAIR, POLLFD, pack_timespec, pack_timeval
 from sandbox.kernel.readiness import deadline_after, remaining, wait, with_mask
 from sandbox.kernel.row import FULL, Row
+from sandbox.kernel.signals import is_deliverable
 from sandbox.kernel.sys_time import read_timespec
+from sandbox.wait import Block
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -64,10 +67,12 @@ def _ppoll(task: Task, address: int, count: int, timeout: int, mask: int, mask_s
     known = "deadline" in task.restart
     duration = None if not timeout else 0 if known else read_timespec(task, timeout, width)
     deadline = deadline_after(task, duration)
-    ready = with_mask(task, mask, mask_size, lambda: _poll(task, address, count, deadline))
-    if timeout:
-        _give_back(task, timeout, pack_timespec(width, remaining(task, deadline)))
-    return ready
+    return _timed(
+        task,
+        lambda: with_mask(task, mask, mask_size, lambda: _poll(task, address, count, deadline)),
+        timeout,
+        lambda: pack_timespec(width, remaining(task, deadline)),
+    )
 
 
 def _poll(task: Task, address: int, count: int, deadline: int | None) -> int:
@@ -95,10 +100,19 @@ def _poll(task: Task, address: int, count: int, deadline: int | None) -> int:
     return ready
 
 
-def _give_back(task: Task, address: int, data: bytes) -> None:
-    """The time left; a program that cannot take it does not lose its result (`poll_select_finish`)."""
-    with suppress(Errno):
-        task.space.copy_out(address, data)
+def _timed(task: Task, call: Callable[[], int], address: int, left: Callable[[], bytes]) -> int:
+    """`call`, whose end leaves the time that is left at `address`, also when a signal is what ends it. A program that
+    cannot take it does not lose its result (`poll_select_finish`)."""
+    interrupted = False
+    try:
+        return call()
+    except Block:
+        interrupted = True
+        raise
+    finally:
+        if address and (not interrupted or (task.attention and is_deliverable(task))):
+            with suppress(Errno):
+                task.space.copy_out(address, left())
 
 
 # -- select ------------------------------------------------------------------------------------------------
@@ -116,10 +130,12 @@ def select(task: Task, count: int, reads: int, writes: int, exceptions: int, tim
                 raise Errno(EINVAL)
             duration = min(duration, _FOREVER)
     deadline = deadline_after(task, duration)
-    ready = _select(task, count, (reads, writes, exceptions), deadline)
-    if timeout:
-        _give_back(task, timeout, pack_timeval(task.word, remaining(task, deadline)))
-    return ready
+    return _timed(
+        task,
+        lambda: _select(task, count, (reads, writes, exceptions), deadline),
+        timeout,
+        lambda: pack_timeval(task.word, remaining(task, deadline)),
+    )
 
 
 def old_select(task: Task, address: int) -> int:
@@ -141,10 +157,12 @@ def _pselect(task: Task, count: int, sets: tuple[int, int, int], timeout: int, m
     known = "deadline" in task.restart
     duration = None if not timeout else 0 if known else read_timespec(task, timeout, width)
     deadline = deadline_after(task, duration)
-    ready = with_mask(task, mask_address, mask_size, lambda: _select(task, count, sets, deadline))
-    if timeout:
-        _give_back(task, timeout, pack_timespec(width, remaining(task, deadline)))
-    return ready
+    return _timed(
+        task,
+        lambda: with_mask(task, mask_address, mask_size, lambda: _select(task, count, sets, deadline)),
+        timeout,
+        lambda: pack_timespec(width, remaining(task, deadline)),
+    )
 
 
 def _select(task: Task, count: int, sets: tuple[int, int, int], deadline: int | None) -> int:

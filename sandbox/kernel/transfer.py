@@ -12,6 +12,7 @@ Neighbours: `sys_transfer`, `sys_vector`, `sys_splice`. Source: fs/read_write.c,
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from sandbox.abi.errno import EAGAIN, EFAULT, EFBIG, EINVAL, EPIPE, Errno
@@ -91,6 +92,14 @@ def wait_for(file: OpenFile, nonblocking: bool = False) -> NoReturn:
     raise Block(file.queue)
 
 
+def _sleep_on(task: Task, file: OpenFile, writing: bool) -> NoReturn:
+    """As long as the file lets one wait; then EAGAIN."""
+    deadline = deadline_after(task, file.patience(writing))
+    if deadline is not None and task.kernel.clock.monotonic() >= deadline:
+        raise Errno(EAGAIN)
+    raise Block(file.queue, deadline=deadline, restart=deadline is None)
+
+
 # -- from the file to the guest ----------------------------------------------------------------------------
 
 
@@ -130,7 +139,8 @@ def _receive(task: Task, file: OpenFile, segments: Segments, offset: int | None,
             if error.number == EAGAIN:
                 if terminal is not None and terminal.read_timeout is not None:
                     return _read_in_time(task, file, terminal.read_timeout)
-                wait_for(file, nonblocking)
+                if not (nonblocking or file.flags & O_NONBLOCK):
+                    _sleep_on(task, file, writing=False)
             raise
         except Block:
             if done:
@@ -230,7 +240,8 @@ def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, no
                 broken_pipe(task)
             if error.number == EAGAIN and not (nonblocking or file.flags & O_NONBLOCK):
                 task.restart["done"] = done
-                raise Block(file.queue) from None
+                with suppress(Errno):
+                    _sleep_on(task, file, writing=True)
             if done:
                 return done
             raise

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import EACCES, EINVAL, Errno
+from sandbox.abi.errno import EACCES, EFAULT, EINVAL, Errno
 from sandbox.kernel.process import RESOURCES, Process
 from sandbox.kernel.sys_system import MACHINES, RELEASE, VERSION
 from sandbox.vfs.proc_views import (
@@ -197,6 +197,16 @@ class TaskView:
             return self._task.space.read(start, min(end - start, _MOST_MEMORY))
         except Errno:
             return b""
+
+    def read_memory(self, address: int, count: int) -> bytes:
+        if self._task is None:
+            raise Errno(EFAULT)
+        return self._task.space.read(address, count)
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        if self._task is None:
+            raise Errno(EFAULT)
+        self._task.space.write(address, data)
 
     def command_line(self) -> bytes:
         return self._memory(self._process.arguments)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable
+from contextlib import suppress
 
 from sandbox.abi.errno import ENOSPC, Errno
 from sandbox.engine.layout import PAGE_SIZE
@@ -110,12 +111,25 @@ class PagedFile:
     def truncate(self, size: int) -> None:
         """Cut or extend (with a hole) to `size` bytes."""
         if size < self._size:
+            self._take_from_mappings(size)
             for index in [index for index in self._frames if index << 12 >= size]:
                 self._forget(index)
             frame = self._frames.get(size >> 12)
             if frame is not None and size & 4095:
                 self._pool.write(frame, size & 4095, bytes(PAGE_SIZE - (size & 4095)))
         self._size = size
+
+    def _take_from_mappings(self, size: int) -> None:
+        """Whoever maps pages behind the new end finds SIGBUS there."""
+        first = (size + PAGE_SIZE - 1) >> 12
+        references = self._pool.references
+        if self._pool.cache is None or all(
+            references[frame] == 1 for index, frame in self._frames.items() if index >= first
+        ):
+            return
+        for space in list(self._pool.cache.spaces):
+            with suppress(OutOfMemory):  # a page that cannot be taken away shows zeros
+                space.forget_file(self._identity, first << 12, 1 << 63)
 
     def load(self, index: int) -> bytes:
         return self.read(index << 12, PAGE_SIZE)

@@ -27,6 +27,7 @@ class Region:
     grows_down: bool = False
     device: bool = False
     inherit: bool = True  # False after madvise(MADV_DONTFORK)
+    wiped: bool = False  # True after madvise(MADV_WIPEONFORK): a child finds zeros
     may_write: bool = True  # False for a file that was opened for reading only and is shared: mprotect says EACCES
 
     @property
@@ -44,6 +45,7 @@ class Region:
             and (self.source is None or self.offset + self.length == other.offset)
             and not (self.grows_down or other.grows_down or self.device or other.device)
             and self.inherit == other.inherit
+            and self.wiped == other.wiped
             and self.may_write == other.may_write
         )
 
@@ -94,13 +96,17 @@ class RegionList:
             index += 1
         return found
 
-    def covered(self, start: int, end: int) -> bool:
-        """True when no page of [start, end) is without a region."""
+    def covered_until(self, start: int, end: int) -> int:
+        """Where in [start, end) the first page without a region is; `end` when there is none."""
         for region in self.overlapping(start, end):
             if region.start > start:
-                return False
+                break
             start = region.end
-        return start >= end
+        return min(start, end)
+
+    def covered(self, start: int, end: int) -> bool:
+        """True when no page of [start, end) is without a region."""
+        return self.covered_until(start, end) >= end
 
     def add(self, region: Region) -> Region:
         """Insert a region into free space, joined with its neighbours where they are alike."""

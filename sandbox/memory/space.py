@@ -11,6 +11,8 @@ at once where it is obviously too large, and otherwise at the fault (`fault` say
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from sandbox.abi.errno import EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM, Errno
 from sandbox.engine import layout
 from sandbox.engine.layout import LEAF_ENTRIES, PAGE_SIZE
@@ -151,19 +153,23 @@ class AddressSpace(FaultHandling):
             raise Errno(ENOMEM) from None
 
     def protect(self, address: int, length: int, protection: int) -> None:
-        """Raises Errno: EINVAL, ENOMEM when a page of the range is not mapped."""
+        """Raises Errno: EINVAL, ENOMEM at the first page of the range that is not mapped."""
         if address & 4095:
             raise Errno(EINVAL)
         end = address + page_ceiling(length)
         if length == 0:
             return
-        if length < 0 or end > self.table.words.end or not self.list.covered(address, end):
+        if length < 0 or end > self.table.words.end:
             raise Errno(ENOMEM)
-        self._prepare(address, end, whole=True)
-        for region in self.list.cut(address, end):
-            region.protection = protection
-            self.list.add(region)
-        self.table.protect(address, end, access_bits(protection))
+        mapped = self.list.covered_until(address, end)  # what lies before a hole is changed all the same
+        if mapped > address:
+            self._prepare(address, mapped, whole=True)
+            for region in self.list.cut(address, mapped):
+                region.protection = protection
+                self.list.add(region)
+            self.table.protect(address, mapped, access_bits(protection))
+        if mapped < end:
+            raise Errno(ENOMEM)
 
     def remap(self, old: int, old_size: int, new_size: int, may_move: bool, new: int | None = None) -> int:
         """mremap(2): `new` is the address of MREMAP_FIXED. Raises Errno: EINVAL, EFAULT, ENOMEM."""
@@ -225,6 +231,17 @@ class AddressSpace(FaultHandling):
         if not self.list.covered(address, end):
             raise Errno(ENOMEM)
 
+    def forget_file(self, identity: Hashable, start: int, end: int) -> None:
+        """The pages of [start, end) are no longer in the file: what shows them, copies too, is taken away."""
+        for region in list(self.list):
+            if region.source is None or region.source.identity != identity:
+                continue
+            first = max(region.start, region.start + start - region.offset)
+            last = min(region.end, region.start + end - region.offset)
+            if first < last:
+                self.table.detach(first, last)
+                self.table.clear(first, last)
+
     def set_brk(self, address: int) -> int:
         """brk(2): the new break, or the old one when it cannot be had."""
         if address < self.start_brk or address - self.start_brk > self.brk_limit:
@@ -259,6 +276,8 @@ class AddressSpace(FaultHandling):
         try:
             for region in [region for region in child.list if not region.inherit]:
                 child.unmap(region.start, region.length)
+            for region in [region for region in child.list if region.wiped]:
+                child.advise(region.start, region.length)
         except Errno:
             child.release()
             raise

@@ -126,7 +126,7 @@ class DatagramSocket(Socket):
         if not peek:
             self.inbox.popleft()
             self.use_up(message, len(message.data))
-            self.queue.wake()
+            self.queue.wake(events=POLLOUT | POLLWRNORM)
         return message.data[:count], message, len(message.data)
 
     def poll(self) -> int:

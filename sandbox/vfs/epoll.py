@@ -37,7 +37,7 @@ class Watch:
         if self.file.references <= 0:
             return
         queue.add(self)  # being woken takes a sleeper off the queue
-        if self.events & ~_PRIVATE:
+        if self.events & ~_PRIVATE and queue.events & (self.events & ~_PRIVATE | _ALWAYS):
             self.epoll.may_be_ready(self)
 
     def state(self) -> int:

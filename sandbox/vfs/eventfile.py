@@ -26,7 +26,7 @@ class EventFile(AnonymousFile):
             raise Errno(EAGAIN)
         taken = 1 if self.semaphore else self.value
         self.value -= taken
-        self.queue.wake()
+        self.queue.wake(events=POLLOUT | POLLWRNORM)
         return taken.to_bytes(8, "little")
 
     def write(self, data: bytes, offset: int | None = None) -> int:
@@ -39,7 +39,7 @@ class EventFile(AnonymousFile):
             raise Errno(EAGAIN)
         self.value += value
         if value:
-            self.queue.wake()
+            self.queue.wake(events=POLLIN | POLLRDNORM)
         return 8
 
     def poll(self) -> int:

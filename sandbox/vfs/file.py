@@ -114,6 +114,10 @@ class OpenFile:
             self._queue = WaitQueue()
         return self._queue
 
+    def patience(self, writing: bool) -> int | None:
+        """How many nanoseconds a call may wait for the file before it ends in EAGAIN; None: for ever."""
+        return None
+
     # -- operations -------------------------------------------------------------------------------------
 
     def read(self, count: int, offset: int | None = None) -> bytes:

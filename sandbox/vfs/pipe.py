@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from sandbox.abi.errno import EAGAIN, EBADF, EBUSY, EINVAL, ENXIO, EPERM, EPIPE, ESPIPE, Errno
 from sandbox.abi.flags import (
     O_ACCMODE,
+    O_DIRECT,
     O_NONBLOCK,
     O_RDONLY,
     O_WRONLY,
@@ -45,10 +46,11 @@ FIONREAD = 0x541B
 class _Slot:
     """A page or less; what lies before `start` has been read."""
 
-    __slots__ = ("data", "start")
+    __slots__ = ("data", "packet", "start")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, packet: bool) -> None:
         self.data = bytearray(data)
+        self.packet = packet  # written with O_DIRECT: read by itself, and what one read leaves of it is lost
         self.start = 0
 
 
@@ -95,9 +97,13 @@ class Pipe:
             count -= len(piece)
             self.size -= len(piece)
             pieces.append(piece)
+            if slot.packet:
+                self.size -= len(slot.data) - slot.start
+                slots.popleft()
+                break
             if slot.start == len(slot.data):
                 slots.popleft()
-        self.queue.wake()
+        self.queue.wake(events=POLLOUT | POLLWRNORM)
         return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
 
     def peek(self, count: int) -> bytes:
@@ -111,7 +117,7 @@ class Pipe:
             pieces.append(piece)
         return b"".join(pieces)
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, packet: bool = False) -> int:
         if not data:
             return 0
         if not self.present(reading=True):
@@ -119,17 +125,17 @@ class Pipe:
         slots = self._slots
         done = 0
         odd = len(data) % PAGE
-        if odd and slots and len(slots[-1].data) + odd <= PAGE:
+        if odd and slots and not (packet or slots[-1].packet) and len(slots[-1].data) + odd <= PAGE:
             slots[-1].data += data[:odd]
             done = odd
         most = self.capacity // PAGE
         while done < len(data) and len(slots) < most:
-            slots.append(_Slot(data[done : done + PAGE]))
+            slots.append(_Slot(data[done : done + PAGE], packet))
             done = min(done + PAGE, len(data))
         if not done:
             raise Errno(EAGAIN)
         self.size += done
-        self.queue.wake()
+        self.queue.wake(events=POLLIN | POLLRDNORM)
         return done
 
     def clear(self) -> None:
@@ -226,7 +232,7 @@ class PipeEnd(OpenFile):
             raise Errno(EBADF)
         if offset is not None:
             raise Errno(ESPIPE)
-        return self.pipe.write(data)
+        return self.pipe.write(data, bool(self.flags & O_DIRECT))
 
     def seek(self, offset: int, whence: int) -> int:
         raise Errno(ESPIPE)
@@ -321,7 +327,7 @@ class PipeFs(Filesystem):
         return self._last_ino
 
     def pipe(self, flags: int = 0, uid: int = 0, gid: int = 0) -> tuple[PipeEnd, PipeEnd]:
-        """The read end and the write end of a new pipe. `flags`: O_NONBLOCK."""
+        """The read end and the write end of a new pipe. `flags`: O_NONBLOCK, O_DIRECT (packets)."""
         capacity = CAPACITY if self.capacity + CAPACITY <= self.soft_limit else SMALL_CAPACITY
         self.capacity += CAPACITY
         created = self._clock.realtime() if self._clock is not None else 0

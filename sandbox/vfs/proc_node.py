@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from zlib import crc32
 
-from sandbox.abi.errno import EACCES, EBADF, EINVAL, ENOENT, EPERM, Errno
+from sandbox.abi.errno import EACCES, EBADF, EINVAL, EIO, ENOENT, EPERM, Errno
 from sandbox.abi.flags import DT_DIR, DT_LNK, DT_REG, S_IFDIR, S_IFLNK, S_IFREG
 from sandbox.vfs.file import OpenFile
 from sandbox.vfs.mount import Place
 from sandbox.vfs.node import Filesystem, Node, Stat
 
 Text = Callable[[], bytes]
-MAX_WRITE = 4096
+MAX_WRITE = _PAGE = 4096
 
 
 class ComputedFilesystem(Filesystem):
@@ -116,6 +116,76 @@ class ProcTextFile(OpenFile):
         if offset is None:
             self.position += len(data)
         return data
+
+
+class ProcMemory(ProcNode):
+    """/proc/PID/mem: the position in the file is the address. `check` raises Errno when the opener may not look."""
+
+    __slots__ = ("check", "load", "store")
+
+    def __init__(
+        self,
+        filesystem: ComputedFilesystem,
+        ino: int,
+        check: Callable[[], None],
+        load: Callable[[int, int], bytes],
+        store: Callable[[int, bytes], None],
+        uid: int,
+        gid: int,
+    ) -> None:
+        super().__init__(filesystem, ino, S_IFREG | 0o600, uid, gid)
+        self.check, self.load, self.store = check, load, store
+
+    def truncate(self, size: int) -> None:
+        raise Errno(EPERM)
+
+    def open(self, flags: int, task_context: object | None = None) -> OpenFile:
+        self.check()
+        return ProcMemoryFile(self, flags)
+
+
+class ProcMemoryFile(OpenFile):
+    """Page by page: what comes before the first page that is not there counts; nothing at all is EIO."""
+
+    __slots__ = ()
+    node: ProcMemory
+
+    def read(self, count: int, offset: int | None = None) -> bytes:
+        if not self.readable:
+            raise Errno(EBADF)
+        start = self.position if offset is None else offset
+        pieces: list[bytes] = []
+        done = 0
+        while done < count:
+            size = min(_PAGE - (start + done) % _PAGE, count - done)
+            try:
+                pieces.append(self.node.load(start + done, size))
+            except Errno:
+                break
+            done += size
+        self._moved(start, done, count, offset)
+        return b"".join(pieces)
+
+    def write(self, data: bytes, offset: int | None = None) -> int:
+        if not self.writable:
+            raise Errno(EBADF)
+        start = self.position if offset is None else offset
+        done = 0
+        while done < len(data):
+            size = min(_PAGE - (start + done) % _PAGE, len(data) - done)
+            try:
+                self.node.store(start + done, data[done : done + size])
+            except Errno:
+                break
+            done += size
+        self._moved(start, done, len(data), offset)
+        return done
+
+    def _moved(self, start: int, done: int, wanted: int, offset: int | None) -> None:
+        if wanted and not done:
+            raise Errno(EIO)
+        if offset is None:
+            self.position = start + done
 
 
 class ProcLink(ProcNode):

@@ -93,6 +93,10 @@ class ProcessView(Protocol):
     def adjust_oom(self, text: bytes) -> None:
         """Written to /proc/PID/oom_score_adj. Raises Errno(EINVAL, EACCES)."""
 
+    def read_memory(self, address: int, count: int) -> bytes:
+        """Whatever the protections. Raises Errno(EFAULT) where nothing is mapped."""
+
+    def write_memory(self, address: int, data: bytes) -> None: ...
     @property
     def state(self) -> str:
         """R S T t Z X, as ps shows it."""

@@ -19,6 +19,7 @@ from sandbox.vfs.proc_node import (
     ProcDirectory,
     ProcLink,
     ProcList,
+    ProcMemory,
     ProcNode,
     ProcText,
     decimal,
@@ -180,6 +181,11 @@ def process_directory(filesystem: ProcFs, path: bytes, pid: int, tid: int) -> Pr
     children[b"oom_score_adj"] = text(
         lambda view: b"%d\n" % view.oom_adjustment, 0o644, lambda data: process().adjust_oom(data)
     )
+    children[b"mem"] = lambda path: ProcMemory(
+        filesystem, inode_number(path), lambda: _check_inspection(filesystem, process()),
+        lambda address, count: process().read_memory(address, count),
+        lambda address, data: process().write_memory(address, data), uid, gid,
+    )  # fmt: skip
     children[b"mounts"] = text(lambda view: proc_process.mounts(filesystem.view.mounts, view))
     children[b"mountinfo"] = text(lambda view: proc_process.mountinfo(filesystem.view.mounts, view))
     children[b"fd"] = lambda path: ProcList(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sandbox.abi import sockets as S
 from sandbox.abi.errno import EINVAL, ENOPROTOOPT, ENOTCONN, ENOTTY, ENXIO, EOPNOTSUPP, ESPIPE, ETOOMANYREFS, Errno
-from sandbox.abi.flags import O_RDWR, S_IFSOCK
+from sandbox.abi.flags import O_RDWR, POLLIN, POLLRDNORM, S_IFSOCK
 from sandbox.clock import Clock
 from sandbox.vfs.node import Filesystem, Node, OpenFile, Stat
 from sandbox.vfs.ports import InternetAddress, Ports
@@ -221,7 +221,7 @@ class Socket(OpenFile):
         self.inbox.append(message)
         self.size += len(message.data)
         self.world.held += len(message.data)
-        self.queue.wake()
+        self.queue.wake(events=POLLIN | POLLRDNORM)
 
     def use_up(self, message: Message, count: int) -> None:
         """`count` bytes of the first message were read; it goes when nothing is left of it."""
@@ -248,6 +248,9 @@ class Socket(OpenFile):
             self.world.ports[self.kind].leave(self)
 
     # -- as a file ----------------------------------------------------------------------------------------
+
+    def patience(self, writing: bool) -> int | None:
+        return self.options.get((S.SOL_SOCKET, S.SO_SNDTIMEO if writing else S.SO_RCVTIMEO)) or None
 
     def read(self, count: int, offset: int | None = None) -> bytes:
         if offset is not None:

@@ -203,7 +203,7 @@ class StreamSocket(Socket):
                 last.data += data  # many small writes do not make many messages
                 peer.size += len(data)
                 self.world.held += len(data)
-                peer.queue.wake()
+                peer.queue.wake(events=POLLIN | POLLRDNORM)
             else:
                 peer.deliver(Message(data, self.address, owner, list(files)))
         return len(data)
@@ -253,7 +253,7 @@ class StreamSocket(Socket):
 
     def _tell_peer(self) -> None:
         if self.peer is not None:
-            self.peer.queue.wake()
+            self.peer.queue.wake(events=POLLOUT | POLLWRNORM)
 
     def poll(self) -> int:
         if self._backlog is not None:

@@ -1,0 +1,71 @@
+"""process_vm_readv and process_vm_writev: bytes from one process's memory to another's, by its protections.
+
+As much is moved as can be; a fault in the first byte is EFAULT. Source: process_vm_readv(2), mm/process_vm_access.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, Errno
+from sandbox.kernel.row import FULL, Row
+from sandbox.kernel.transfer import PIECE, Segments, gather, scatter, vector
+
+if TYPE_CHECKING:
+    from sandbox.kernel.task import Task
+    from sandbox.memory import AddressSpace
+
+CAP_SYS_PTRACE = 19
+
+
+def process_vm_readv(
+    task: Task, pid: int, local: int, local_count: int, remote: int, remote_count: int, flags: int
+) -> int:
+    here, there, other = _checked(task, pid, local, local_count, remote, remote_count, flags)
+    return _move(other, there, task.space, here)
+
+
+def process_vm_writev(
+    task: Task, pid: int, local: int, local_count: int, remote: int, remote_count: int, flags: int
+) -> int:
+    here, there, other = _checked(task, pid, local, local_count, remote, remote_count, flags)
+    return _move(task.space, here, other, there)
+
+
+def _checked(
+    task: Task, pid: int, local: int, local_count: int, remote: int, remote_count: int, flags: int
+) -> tuple[Segments, Segments, AddressSpace]:
+    if flags:
+        raise Errno(EINVAL)
+    here = vector(task, local, local_count)
+    there = vector(task, remote, remote_count)
+    target = task.kernel.tasks.get(pid)
+    if target is None:
+        raise Errno(ESRCH)
+    if target.process is not task.process and not task.credentials.capable(CAP_SYS_PTRACE):
+        own, its = task.credentials, target.credentials
+        if {its.uid, its.euid, its.suid} != {own.uid} or {its.gid, its.egid, its.sgid} != {own.gid}:
+            raise Errno(EPERM)
+    return here, there, target.space
+
+
+def _move(source: AddressSpace, pieces: Segments, target: AddressSpace, places: Segments) -> int:
+    total = min(sum(length for _, length in pieces), sum(length for _, length in places))
+    done = 0
+    while done < total:
+        data = gather(source, pieces, done, min(total - done, PIECE))
+        stored = scatter(target, places, done, data)
+        done += stored
+        if stored < min(total - done + stored, PIECE):
+            break
+    if total and not done:
+        raise Errno(EFAULT)
+    return done
+
+
+_VECTORS = "local:in local_count:ulong remote:in remote_count:ulong flags:ulong"
+
+ROWS: tuple[Row, ...] = (
+    Row("process_vm_readv", process_vm_readv, f"pid:pid {_VECTORS}", FULL),
+    Row("process_vm_writev", process_vm_writev, f"pid:pid {_VECTORS}", FULL),
+)
