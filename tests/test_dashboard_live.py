@@ -277,6 +277,52 @@ def test_a_crash_is_explained(room: Hypervisor) -> None:
     assert "sd " in screen and "0000000000000010" in screen, "the instruction that did it"
 
 
+# Writes the bytes at `message` as fast as it can, for ever.
+FLOOD = """# arch: x86_64
+_start:
+        mov     eax, 1
+        mov     edi, 1
+        lea     rsi, [rip + message]
+        mov     edx, {length}
+        syscall
+        jmp     _start
+# data
+message: .byte {message}
+"""
+HOSTILE = b"".join(
+    (
+        bytes(range(256)),
+        b"\x1b[2J\x1b[H\x1b]0;title\x07\x1bc\x1b[?1049l\x1b(0\x9b31m\x8f\r\b\t[red]x[/red]",
+        "\u6f22\u5b57 e\u0301\u200d\u05e9\u05dc\u202eabc \U0001f468\u200d\U0001f469 \U000e0041".encode(),
+        b"\xf0\x9f" * 9,
+        b"\n",
+    )
+)
+
+
+def test_a_hostile_flood_on_a_terminal(tmp_path: Path) -> None:
+    """The emulator knows no escape but ours: one that came through would fail the test. The other panels go on."""
+    path = tmp_path / "flood.s"
+    path.write_text(FLOOD.format(length=len(HOSTILE), message=", ".join(map(str, HOSTILE))))
+    with Terminal(["-m", "sandbox", "run", "--dashboard", str(path)], 100, 30) as terminal:
+        terminal.wait_for("[red]x[/red]", PATIENCE)
+        terminal.press("2")
+        terminal.wait_for("syscall", PATIENCE)
+        terminal.press("5")
+        terminal.wait_for("MOST FREQUENT", PATIENCE)
+        terminal.wait_for('write(1, "\\0\\1\\2', PATIENCE)
+        terminal.press("8")
+        terminal.wait_for("started", PATIENCE)
+        terminal.press("1")
+        terminal.press("\r")
+        terminal.wait_for(lambda: "[red]x[/red]" in terminal.screen.lines[4], PATIENCE)
+        assert terminal.screen.lines[0].startswith(" sandbox  1 VM")
+        assert "quit" in terminal.screen.lines[-1]
+        terminal.press("q")
+        terminal.wait_for_end(PATIENCE)
+        assert terminal.is_restored()
+
+
 def test_ten_megabytes_a_second_do_not_slow_the_others(room: Hypervisor, guest: VM) -> None:
     from sandbox.guests import guest as shipped
 

@@ -125,6 +125,31 @@ def test_scrollback_is_harmless_and_fits(data: bytes, columns: int, most: int) -
         assert cell_len(row) <= max(columns, 2)  # a wide character needs two
 
 
+FLOODS = (
+    b"x", b"\n", b"\r", b"\t", b"\b", b"\0", b"\x1b", b"\x1b[", b"\x1b]", b"\x1b[2J", b"\x1b]0;title\x07", b"\x1bP",
+    b"ab\bc\r\t", "\u6f22".encode(), "e\u0301".encode(), "\u05d0\u202e".encode(), b"[bold red]x[/]", bytes(range(256)),
+)  # fmt: skip
+
+
+@given(st.sampled_from(FLOODS) | st.binary(min_size=1, max_size=20), st.integers(1, 200), st.integers(1, 60))
+def test_a_flood_costs_no_more_than_the_screen_can_show(pattern: bytes, columns: int, most: int) -> None:
+    """The work of one picture depends on the size of the screen, not on how much a guest prints, or what."""
+    tail = (pattern * (1 + (1 << 20) // len(pattern)))[: 1 << 20]
+    cells = 0
+
+    def counted(data: bytes | str) -> str:
+        nonlocal cells
+        cells += len(data)
+        return text.visible(data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scrollback, "visible", counted)
+        rows = scrollback.lines.__wrapped__(tail, columns, most)
+    assert len(rows) <= most
+    assert all(harmless(row) for row in rows)
+    assert cells <= 8 * max(4096, 2 * most * columns)  # a tab may take eight cells
+
+
 def test_scrollback_looks_only_at_the_end() -> None:
     assert scrollback.lines(b"x" * 1_000_000 + b"\nlast", 20, 1) == ("last",)
     assert scrollback.lines(b"first\n" * 100_000 + b"last", 20, 2) == ("first", "last")
