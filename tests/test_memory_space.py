@@ -168,7 +168,6 @@ def test_written_or_executed_is_also_read(space: AddressSpace) -> None:
 
 PROTECT_ERRORS = [
     (errno.EINVAL, BASE + 1, PAGE),
-    (errno.ENOMEM, BASE, 2 * PAGE),
     (errno.ENOMEM, BASE - PAGE, 2 * PAGE),
     (errno.ENOMEM, BASE, 1 << 60),
     (errno.ENOMEM, BASE, -1 << 13),
@@ -180,6 +179,13 @@ def test_protect_refuses(space: AddressSpace, number: int, address: int, length:
     fixed(space, 0)
     refuses(number, lambda: space.protect(address, length, READ))
     assert shape(space) == [(0, 1, RW)]
+
+
+def test_protect_goes_as_far_as_there_is_something(space: AddressSpace) -> None:
+    fixed(space, 0, 2)
+    fixed(space, 3)
+    refuses(errno.ENOMEM, lambda: space.protect(BASE, 4 * PAGE, READ))
+    assert shape(space) == [(0, 2, READ), (3, 4, RW)]
 
 
 def test_protect_of_nothing(space: AddressSpace) -> None:

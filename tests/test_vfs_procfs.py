@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.abi.errno import EPERM, Errno
+from sandbox.abi.errno import EFAULT, EPERM, Errno
 from sandbox.abi.flags import O_RDONLY, O_RDWR, O_WRONLY
 from sandbox.memory import Region
 from sandbox.vfs.mount import Mounts, Place
@@ -51,6 +51,14 @@ class FakeProcess:
 
     def adjust_oom(self, text: bytes) -> None:
         self.oom_adjustment = int(text)
+
+    def read_memory(self, address: int, count: int) -> bytes:
+        if address != 0x1000:
+            raise Errno(EFAULT)
+        return b"memory".ljust(count, b"\0")
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        raise Errno(EFAULT)
 
     def regions(self) -> Iterable[Region]:
         if self.state == "Z":
