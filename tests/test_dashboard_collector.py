@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.dashboard.app import App
 from sandbox.dashboard.collector import Collector, _window
+from sandbox.dashboard.interface import Interface
+from sandbox.dashboard.keys import Key
+from sandbox.dashboard.layout import compose
+from sandbox.dashboard.palette import Look
 from sandbox.dashboard.shares import Claim, entitled, received
 from sandbox.dashboard.source import Request, Wish
 from sandbox.dashboard.tracer import parse
@@ -161,6 +166,23 @@ def test_limits_and_their_undoing() -> None:
             assert done.undo is not None
             collector.perform(done.undo)
             assert getattr(vm.config, verb) == before
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(40, 10), (80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("start", [0, 17, 29])
+def test_the_selected_vm_is_on_the_screen(columns: int, rows: int, start: int) -> None:
+    with hypervisor() as room:
+        vms = [room.create(f"vm-{number}", "spin") for number in range(30)]
+        app = App(Collector(room), Interface(selected=vms[start].identity), Look())
+        app.size = (columns, rows)
+        app.look_again()
+        for key in ["", *["down"] * 31, "O", "enter", "enter", *["up"] * 7, "home", "page-down", "end", "o"]:
+            app.press(Key(key))
+            app.look_again()
+            shown = compose(app.view, app.interface, *app.size, app.look)
+            marked = [row.plain for row in shown if any(span.style == "select" for span in row.spans)]
+            name = app.view.detail.vm.name if app.view.detail else ""
+            assert app.interface.zoom or (len(marked) == 1 and f" {name} " in marked[0]), (key, name)
 
 
 def test_names_that_look_like_the_identities_of_others() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from sandbox.dashboard import sample
+from sandbox.dashboard.commands import COMMANDS
 from sandbox.dashboard.interface import ASK, COMMAND, FILTER, TYPE, Interface
 from sandbox.dashboard.keymap import BINDINGS
 from sandbox.dashboard.layout import compose
@@ -165,10 +166,22 @@ def test_a_cycle_of_parents_does_not_trap_the_tree() -> None:
     assert sorted(task.tid for task, _ in tree(tasks)) == [2, 3, 4, 5]
 
 
-def test_help_names_every_key_and_command() -> None:
-    shown = to_text(help_panel.render(VIEW, Interface(), 180, 60, Look()))
+@pytest.mark.parametrize("columns", [80, 120, 180])
+@pytest.mark.parametrize("look", [Look(), Look(ASCII)], ids=["unicode", "ascii"])
+def test_help_names_every_key_and_command_in_full(columns: int, look: Look) -> None:
+    shown = to_text(help_panel.render(VIEW, Interface(), columns, 70, look))
+    assert "…" not in shown
     for binding in BINDINGS:
-        assert binding.help.split(";")[0][:30] in shown, binding
+        assert binding.help in shown, binding
+    for command in COMMANDS:
+        assert f" {command.name} " in shown or not command.help, command
+
+
+def test_most_keys_are_on_the_first_page_of_the_help() -> None:
+    """Of the smallest screen that is used well: who is new looks no further."""
+    shown = to_text(compose(VIEW, sample.interface(help=True), 80, 24, Look()))
+    missing = [binding.help for binding in BINDINGS if binding.brief and binding.help not in shown]
+    assert len(missing) <= 4, missing
 
 
 def test_empty_view() -> None:

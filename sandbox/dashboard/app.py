@@ -53,7 +53,7 @@ class App:
         areas = self._areas()
         return Wish(
             first=now.first,
-            count=max(areas.list_rows, 8),
+            count=(areas.list_rows or 8) if self.view.order else rows,  # at first it is not known how long the list is
             sort=now.sort,
             descending=now.descending,
             filter=now.line if now.mode == FILTER else now.filter,

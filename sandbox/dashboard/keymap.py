@@ -16,61 +16,58 @@ class Binding:
     keys: tuple[str, ...]  # names of keys.Key
     line: str
     hint: str  # how the keys are written for people
-    help: str
+    help: str  # empty: told by the binding before
     group: str
     brief: str = ""  # the word in the footer; empty: not in the footer
     rank: int = 50  # a low rank stays in the footer when it is narrow
 
 
-MOVE, LOOK, STEER, DEBUG, PROGRAM = "Move", "Look", "Steer", "Debug", "Program"
-SHARE = "Share out"
+MOVE, LOOK, STEER, DEBUG = "Move", "Look", "Steer the selected VM", "Debug it, paused"
+SHARE, PROGRAM = "Share out the host", "Program"
 
 BINDINGS = (
-    Binding(("up", "k"), "move -1", "↑ k", "the VM above (in an opened panel: scroll up)", MOVE),
-    Binding(("down", "j"), "move +1", "↓ j", "the VM below (in an opened panel: scroll down)", MOVE),
-    Binding(("page-up", "ctrl-b"), "move -page", "PgUp", "a page up", MOVE),
-    Binding(("page-down", "ctrl-f"), "move +page", "PgDn", "a page down", MOVE),
-    Binding(("home",), "move first", "Home", "the first VM, or the oldest row", MOVE),
-    Binding(("end", "G"), "move last", "End", "the last VM, or the newest row", MOVE),
-    Binding(("[",), "scroll -half", "[", "scroll the panel up half a page", MOVE),
-    Binding(("]",), "scroll +half", "]", "scroll the panel down half a page", MOVE),
-    Binding(("enter",), "open", "Enter", "give the panel the whole screen", LOOK, "open", 4),
-    Binding(("escape",), "back", "Esc", "back: close, clear the filter", LOOK),
-    Binding(("tab", "right"), "tab next", "Tab →", "the next panel", LOOK, "panel", 5),
-    Binding(("shift-tab", "left"), "tab previous", "⇧Tab ←", "the panel before", LOOK),
-    *(
-        Binding((str(index),), f"tab {tab.name}", str(index), f"{tab.name}: {tab.help}", LOOK)
-        for index, tab in enumerate(TABS, 1)
-    ),
-    Binding(("/",), "edit filter", "/", "show only VMs whose name, state or ISA matches", LOOK, "filter", 6),
-    Binding(("f",), ":find ", "f", "show only matching rows in calls and events", LOOK),
-    Binding(("o",), "sort next", "o", "sort by the next column", LOOK, "order", 9),
-    Binding(("O",), "sort reverse", "O", "reverse the order", LOOK),
-    Binding((" ", "space"), "toggle", "Space", "pause or resume", STEER, "pause", 3),
-    Binding(("i",), "type", "i", "type into the VM's console (Ctrl-] ends it)", STEER, "type", 7),
-    Binding(("r",), "start", "r", "start a VM that was only created", STEER),
-    Binding(("t",), "stop", "t", "ask it to end, then end it", STEER),
-    Binding(("K", "delete"), "kill", "K", "kill (asks first)", STEER, "kill", 8),
-    Binding(("+", "="), "weight +", "+", "double its weight", SHARE, "weight", 10),
-    Binding(("-",), "weight -", "-", "halve its weight", SHARE),
-    Binding((">",), "cpus +", ">", "double its cap on CPU time, in the end none", SHARE),
-    Binding(("<",), "cpus -", "<", "halve its cap on CPU time", SHARE),
-    Binding(("}",), "memory +", "}", "double its memory limit", SHARE),
-    Binding(("{",), "memory -", "{", "halve its memory limit", SHARE),
-    Binding(("p",), "policy next", "p", "the next scheduling policy, for all", SHARE),
-    Binding((")",), "quantum +", ")", "turns twice as long, for all", SHARE),
-    Binding(("(",), "quantum -", "(", "turns half as long, for all", SHARE),
-    Binding(("u",), "undo", "u", "undo the last change of a limit or a breakpoint", SHARE, "undo", 12),
-    Binding(("s",), "step 1", "s", "one instruction (of a paused VM)", DEBUG, "step", 11),
-    Binding(("S",), "syscall", "S", "on until it has made a system call", DEBUG),
-    Binding(("c",), "continue", "c", "continue to the next breakpoint", DEBUG),
-    Binding(("C",), ":continue ", "C", "continue to an address or a symbol", DEBUG),
-    Binding(("b",), ":break ", "b", "breakpoint: set one, or remove it", DEBUG),
-    Binding(("g",), ":goto ", "g", "hex view at an address or a symbol", DEBUG),
+    Binding(("up", "k"), "move -1", "↑ ↓ k j", "the VM above, below", MOVE),
+    Binding(("down", "j"), "move +1", "↓ j", "", MOVE),
+    Binding(("page-up", "ctrl-b"), "move -page", "PgUp PgDn", "a page up, down", MOVE),
+    Binding(("page-down", "ctrl-f"), "move +page", "PgDn", "", MOVE),
+    Binding(("home",), "move first", "Home End", "the first VM, the last", MOVE),
+    Binding(("end", "G"), "move last", "End", "", MOVE),
+    Binding(("[",), "scroll -half", "[ ]", "scroll the panel up, down", MOVE),
+    Binding(("]",), "scroll +half", "]", "", MOVE),
+    Binding(("enter",), "open", "Enter", "give the panel the screen", LOOK, "open", 4),
+    Binding(("escape",), "back", "Esc", "back: close, clear filters", LOOK),
+    Binding(("tab", "right"), "tab next", "Tab ⇧Tab", "the next panel, the last", LOOK, "panel", 5),
+    Binding(("shift-tab", "left"), "tab previous", "⇧Tab", "", LOOK),
+    Binding(("/",), "edit filter", "/", "VMs of such a name or state", LOOK, "filter", 6),
+    Binding(("f",), ":find ", "f", "only such calls or events", LOOK),
+    Binding(("o",), "sort next", "o O", "order: next column, reverse", LOOK, "order", 9),
+    Binding(("O",), "sort reverse", "O", "", LOOK),
+    *(Binding((str(index),), f"tab {tab.name}", str(index), tab.help, LOOK) for index, tab in enumerate(TABS, 1)),
     Binding((":",), "edit command", ":", "command line; Tab completes", PROGRAM, "command", 13),
     Binding(("?", "f1"), "help", "?", "this help", PROGRAM, "help", 1),
     Binding(("ctrl-l",), "redraw", "Ctrl-L", "draw the screen again", PROGRAM),
-    Binding(("q", "signal-int", "ctrl-c"), "quit", "q", "leave", PROGRAM, "quit", 2),
+    Binding(("q", "signal-int", "ctrl-c"), "quit", "q Ctrl-C", "leave", PROGRAM, "quit", 2),
+    Binding((" ", "space"), "toggle", "Space", "pause, or resume", STEER, "pause", 3),
+    Binding(("i",), "type", "i", "type into it, until Ctrl-]", STEER, "type", 7),
+    Binding(("r",), "start", "r", "start it, or start it again", STEER),
+    Binding(("t",), "stop", "t", "ask it to end, then end it", STEER),
+    Binding(("K", "delete"), "kill", "K", "kill it (asks first)", STEER, "kill", 8),
+    Binding(("s",), "step 1", "s", "one instruction", DEBUG, "step", 11),
+    Binding(("S",), "syscall", "S", "on past the next system call", DEBUG),
+    Binding(("c",), "continue", "c", "on to the next breakpoint", DEBUG),
+    Binding(("C",), ":continue ", "C", "on to an address or symbol", DEBUG),
+    Binding(("b",), ":break ", "b", "breakpoint: set, remove", DEBUG),
+    Binding(("g",), ":goto ", "g", "hex view of an address", DEBUG),
+    Binding(("+", "="), "weight +", "+ -", "double its weight, halve it", SHARE, "weight", 10),
+    Binding(("-",), "weight -", "-", "", SHARE),
+    Binding((">",), "cpus +", "> <", "more CPU time at most, less", SHARE),
+    Binding(("<",), "cpus -", "<", "", SHARE),
+    Binding(("}",), "memory +", "} {", "more memory at most, less", SHARE),
+    Binding(("{",), "memory -", "{", "", SHARE),
+    Binding(("p",), "policy next", "p", "the next policy, for all", SHARE),
+    Binding((")",), "quantum +", ") (", "longer turns, shorter", SHARE),
+    Binding(("(",), "quantum -", "(", "", SHARE),
+    Binding(("u",), "undo", "u", "undo a limit or a breakpoint", SHARE, "undo", 12),
 )
 BY_KEY = {key: binding for binding in BINDINGS for key in binding.keys}
 if len(BY_KEY) != sum(len(binding.keys) for binding in BINDINGS):  # two bindings of one key

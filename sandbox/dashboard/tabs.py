@@ -33,15 +33,15 @@ def _tab(name: str, short: str, render: Render, parts: str, words: str, from_end
 
 
 TABS = (
-    _tab("console", "console", console.render, "console", "what the VM printed; i types into it", True),
-    _tab("registers", "regs", registers.render, "processor", "registers, disassembly, stack"),
-    _tab("tasks", "tasks", tasks.render, "tasks", "processes and threads"),
-    _tab("memory", "mem", memory.render, "memory", "regions, map of pages, hex view"),
-    _tab("syscalls", "calls", syscalls.render, "syscalls", "system calls, live, and the most frequent", True),
-    _tab("files", "files", files.render, "files", "mounts, open files, the tree"),
-    _tab("devices", "dev", devices.render, "devices", "a board's devices and its picture"),
-    _tab("events", "events", events.render, "events", "what happened to all VMs", True),
-    _tab("scheduler", "sched", scheduler.render, "scheduler", "who ran when, lag, engines"),
+    _tab("console", "console", console.render, "console", "console: what it printed", True),
+    _tab("registers", "regs", registers.render, "processor", "registers, code, stack"),
+    _tab("tasks", "tasks", tasks.render, "tasks", "tasks: processes, threads"),
+    _tab("memory", "mem", memory.render, "memory", "memory: regions, pages, hex"),
+    _tab("syscalls", "calls", syscalls.render, "syscalls", "system calls as they happen", True),
+    _tab("files", "files", files.render, "files", "files: mounts, open, tree"),
+    _tab("devices", "dev", devices.render, "devices", "devices of a board"),
+    _tab("events", "events", events.render, "events", "events of all VMs", True),
+    _tab("scheduler", "sched", scheduler.render, "scheduler", "scheduler: who ran when"),
 )
 BY_NAME = {tab.name: tab for tab in TABS}
 

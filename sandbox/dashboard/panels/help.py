@@ -6,14 +6,21 @@ from rich.text import Text
 
 from sandbox.dashboard.commands import COMMANDS, command_of
 from sandbox.dashboard.interface import Interface
-from sandbox.dashboard.keymap import BINDINGS
+from sandbox.dashboard.keymap import BINDINGS, PROGRAM
 from sandbox.dashboard.palette import UNICODE, Look
 from sandbox.dashboard.panels.vms import COLUMNS
-from sandbox.dashboard.text import Piece, blank, fill, fit, line, plain_ascii
+from sandbox.dashboard.text import Piece, blank, fill, fit, line, plain_ascii, width
 from sandbox.dashboard.view import STATES, View
 
-_HINT = 9
-_PANE = 58
+_PANE = 40
+
+_STATES = {
+    "created": "not started yet",
+    "running": "or ready to, or asleep",
+    "paused": "by you or a breakpoint",
+    "stopped": "it has ended",
+    "crashed": "its console says why",
+}
 
 Row = list[Piece]
 
@@ -21,7 +28,7 @@ Row = list[Piece]
 def render(view: View, interface: Interface, columns: int, height: int, look: Look) -> list[Text]:
     """In as many columns as fit; scrolls when it is longer than the screen."""
     sections = _sections(view, look)
-    panes = max(1, min(3, columns // _PANE))
+    panes = max(1, min(4, columns // _PANE))
     cells = columns // panes
     total = sum(len(section) for section in sections)
     piles: list[list[Row]] = [[]]
@@ -47,38 +54,36 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
 def _sections(view: View, look: Look) -> list[list[Row]]:
     sections: list[list[Row]] = []
     groups = dict.fromkeys(binding.group for binding in BINDINGS)
+    told = [binding for binding in BINDINGS if binding.help and command_of(binding.line).served(view)]
+    hints = {binding: binding.hint if look.signs is UNICODE else plain_hint(binding.hint) for binding in told}
+    cells = max((width(hint) for hint in hints.values()), default=0) + 1
     for group in groups:
         section: list[Row] = [[(f" {group}", "title")]]
-        for binding in BINDINGS:
-            if binding.group == group and command_of(binding.line).served(view):
-                hint = binding.hint if look.signs is UNICODE else plain_hint(binding.hint)
-                section.append([" ", (fit(hint, _HINT), "key"), binding.help])
+        section += [[" ", (fit(hints[item], cells), "key"), item.help] for item in told if item.group == group]
         sections.append([*section, [""]])
-    states: list[Row] = [[(" States and columns", "title")]]
-    states.append([" ", *_state_words(look)])
-    for column in COLUMNS:
-        if column.title:
-            states.append([" ", (fit(column.title, 14), "key"), column.help])
-    sections.append([*states, [""]])
-    commands: list[Row] = [[(" Commands", "title"), ("  (: then any unique beginning)", "dim")]]
+        if group == PROGRAM:
+            sections.append(_states(look))
+    commands: list[Row] = [[(" Commands", "title"), ("  WHERE: address or symbol", "dim")]]
     for command in COMMANDS:
         if command.help and command.served(view):
-            commands.append([" ", (fit(f"{command.name} {command.arguments}", 26), "key"), command.help])
+            commands.append([" ", (fit(f"{command.name} {command.arguments}", 17), "key"), command.help])
     sections.append(commands)
     return sections
+
+
+def _states(look: Look) -> list[Row]:
+    states: list[Row] = [[(" States and columns", "title")]]
+    states += [[" ", (fit(f"{look.state(state)} {state}", 13), state), _STATES[state]] for state in STATES]
+    for column in COLUMNS:
+        if column.title:
+            states.append([" ", (fit(column.title, 13), "key"), column.help])
+    return [*states, [""]]
 
 
 def plain_hint(hint: str) -> str:
     for sign, word in (("↑", "Up"), ("↓", "Down"), ("→", "Right"), ("←", "Left"), ("⇧", "Shift-")):
         hint = hint.replace(sign, word)
     return plain_ascii(hint)
-
-
-def _state_words(look: Look) -> Row:
-    pieces: Row = []
-    for state in STATES:
-        pieces += [(f"{look.state(state)} {state}", state), "  "]
-    return pieces
 
 
 if __name__ == "__main__":

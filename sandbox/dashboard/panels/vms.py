@@ -45,15 +45,13 @@ def _why(vm: VmView, look: Look) -> str:
 
 COLUMNS = (
     Column("name", "NAME", 12, 0, lambda vm, look: visible(vm.name), "the VM's name", right=False),
-    Column(
-        "state", "STATE", 7, 1, lambda vm, look: vm.state, "created, running, paused, stopped, crashed", right=False
-    ),
+    Column("state", "STATE", 7, 1, lambda vm, look: vm.state, "as above", right=False),
     Column("isa", "ISA", 7, 2, lambda vm, look: vm.isa, "instruction set", right=False),
     Column("weight", "WEIGHT", 6, 9, lambda vm, look: str(vm.weight), "scheduling weight"),
-    Column("cpu", "CPU", 6, 4, lambda vm, look: figures.percent(vm.cpu), "host CPU in use, 100% is one core"),
-    Column("received", "SHARE", 6, 3, lambda vm, look: figures.percent(vm.received), "share of the work received"),
+    Column("cpu", "CPU", 6, 4, lambda vm, look: figures.percent(vm.cpu), "100% is one core"),
+    Column("received", "SHARE", 6, 3, lambda vm, look: figures.percent(vm.received), "of all work, received"),
     Column("entitled", "DUE", 6, 3, lambda vm, look: figures.percent(vm.entitled), "share it is entitled to"),
-    Column("bar", "OF DUE", 9, 5, lambda vm, look: "", "received against due: the mark is fair", right=False),
+    Column("bar", "OF DUE", 9, 5, lambda vm, look: "", "received; the mark is due", right=False),
     Column("memory", "MEMORY", 6, 6, _memory, "memory in use"),
     Column("limit", "LIMIT", 5, 10, lambda vm, look: figures.size(vm.memory_limit), "memory limit"),
     Column("faults", "FAULT/s", 7, 12, lambda vm, look: figures.rate(vm.faults), "page faults per second"),
@@ -62,7 +60,7 @@ COLUMNS = (
         "tasks", "TASKS", 5, 11, lambda vm, look: "-" if vm.tasks is None else str(vm.tasks), "processes and threads"
     ),
     Column("uptime", "UP", 6, 7, lambda vm, look: figures.span(vm.uptime), "time since it was started"),
-    Column("reason", "WHY IT ENDED", 12, 13, _why, "exit status or reason of death", right=False),
+    Column("reason", "WHY IT ENDED", 12, 13, _why, "exit status, or of what", right=False),
 )
 SORTABLE = tuple(column.key for column in COLUMNS if column.key not in ("bar", "reason"))
 _NAME_MOST = 28
