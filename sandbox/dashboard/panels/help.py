@@ -81,7 +81,7 @@ def _states(look: Look) -> list[Row]:
 
 
 def plain_hint(hint: str) -> str:
-    for sign, word in (("↑", "Up"), ("↓", "Down"), ("→", "Right"), ("←", "Left"), ("⇧", "Shift-")):
+    for sign, word in (("↑", "Up"), ("↓", "Dn"), ("⇧", "S-")):
         hint = hint.replace(sign, word)
     return plain_ascii(hint)
 
