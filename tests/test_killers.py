@@ -35,7 +35,7 @@ for isa_name, code in json.load(sys.stdin):
         stop = engine.run(context, space, 1_000_000)
         if not (stop.reason is StopReason.FAULT and space.resolve(stop.address, stop.access)):
             break
-    print(json.dumps(stop.error or stop.trap.value), flush=True)
+    print(json.dumps(stop.error or stop.reason.name == "BUDGET" and "BUDGET" or stop.trap.value), flush=True)
     engine.close()
     space.release()
 """
@@ -57,7 +57,7 @@ def outcomes(cases: list[tuple[str, str]], engine: str = "") -> list[str]:
 
 
 OVERRUN = "overruns Unicorn's translator"
-HLT = "f4"
+HLT, STORES = "f4", "004500"  # add [ebp], al
 CASES = [
     # name, code, what the run ends with
     ("240 fxch", FXCH * 240 + HLT, OVERRUN),
@@ -77,6 +77,10 @@ CASES = [
     ("100 fxch across the end of a page", "90" * 3996 + FXCH * 100 + HLT, "protection fault"),
     ("100 fxch are no problem", FXCH * 100 + HLT, "protection fault"),
     ("300 fxch with a branch between", (FXCH * 100 + "eb00") * 3 + HLT, "protection fault"),
+    # mov ebp, 0x11800; stores to the page that the block runs on into, mov eax, 0x12345678 lying across the border
+    ("stores to the next page of its block", "bd00180100" + "90" * 4059 + STORES * 10 + "90b878563412" + HLT, "protec"),
+    # mov ebp, 0x10ffd; mov [ebp], eax: lies in two pages and stores to both; it never ends, but each turn of it does
+    ("two pages that it stores to and runs from", "bdfd0f0100" + "90" * 4089 + "894500" + HLT, "BUDGET"),
     ("a killer written by the guest itself", "bf00100100b92c01000066b8d9c9fcf366ab" + "e9e90f0000", OVERRUN),
 ]
 
@@ -149,6 +153,12 @@ STEPPED = [
         "90" + STORE * 4,
         0,
         [("BUDGET", 1), ("BUDGET", 3), ("BUDGET", 5)],
+    ),
+    (
+        "stores to the next page of its block",
+        "90" * 0xFF5 + "008080000000" + "90" * 4 + "b878563412" + HLT,  # add [rax + 0x80], al
+        0xFF5,
+        [("BUDGET", at) for at in (0xFFB, 0xFFC, 0xFFD, 0xFFE, 0xFFF, 0x1004)] + [("TRAP", 0x1004)],
     ),
     (
         "stores to its own page",

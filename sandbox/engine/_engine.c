@@ -47,6 +47,7 @@ enum { MOST_EXITS = 1024, MOST_EXITS_OF_PAGE = 64, EDGE = 15, MOST_BREAKS = 256 
 /* What an engine has found in a frame (x86): it was looked at, holds a locked bit test, has a lock prefix at an end. */
 enum { LOOKED = 1, LOCKED_BIT = 2, LOCKED_EDGE = 4 };
 enum { UNDEFINED_OPCODE = 6 }; /* x86's exception */
+enum { MOST_OVERDRAWN = 1 << 24 }; /* code bytes beyond its budget that frames which change sides may cost a run */
 enum { SELF_MODIFICATION = 4096 }; /* code bytes that it is charged for: translating anew takes that long */
 
 /* Unicorn's constants that are used here (unicorn.h, 2.1.4). */
@@ -693,8 +694,8 @@ static bool resolve_flip(struct engine *e, uint64_t pc)
             e->left -= SELF_MODIFICATION;
         if (!e->scan)
             to = e->flip_whole ? MIXED : to;
-        else if (to == WRITABLE && (shows(e, pc, frame) || shows(e, pc + 15, frame)))
-            return false;
+        else if (to == WRITABLE && (shows(e, pc, frame) || shows(e, pc + PAGE, frame)))
+            return false; /* the block may run on into the next page, which its translation needs executable again */
     }
     if (to != from || from == MIXED) {
         if (from >= EXECUTABLE)
@@ -1163,7 +1164,10 @@ EXPORT int64_t sandbox_run(struct engine *e, struct context *c, struct table *t,
         if (e->reason == STOP_FLIP) {
             if (resolve_flip(e, pc)) {
                 e->skip |= e->flip_need != EXECUTE;
-                continue;
+                if (e->left > -MOST_OVERDRAWN)
+                    continue;
+                e->reason = STOP_BUDGET; /* it may change sides for ever, but not us */
+                break;
             }
             error = step_over(e, pc);
             pc = read_pc(e);

@@ -270,7 +270,7 @@ class Engine:
         self._space, self._opened = space, None
         space.running = True
         try:
-            reason = self._core.run(context, space.table, 1 << 40, 1)
+            reason = self._core.run(context, space.table, 1 << 24 if self.exact else 1 << 40, 1)
         finally:
             space.running = False
         return self._read_report(reason, context, space)

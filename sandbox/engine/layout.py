@@ -27,6 +27,7 @@ KILLER_OVERRUN, KILLER_AVX, INTERRUPTED, KILLER_LOCKED = 0x1001, 0x1002, 0x1003,
 MOST_EXITS, MOST_EXITS_OF_PAGE, EDGE = 1024, 64, 15  # addresses, addresses, bytes
 MOST_BREAKS = 256
 SELF_MODIFICATION = 4096  # code bytes that it is charged for on x86
+MOST_OVERDRAWN = 1 << 24
 FEWEST_TLB_ENTRIES, MOST_TLB_ENTRIES = 256, 1 << 18
 CHUNK = 1 << 16  # code bytes between looks at the clock, when the budget is time
 UNDEFINED_OPCODE = 6  # x86's exception

@@ -240,7 +240,10 @@ class TwinCore(TwinMmu):
             if self._reason == layout.STOP_FLIP:
                 if self._resolve_flip(pc):
                     counter.skip |= self._flip[1] != layout.EXECUTE
-                    continue
+                    if counter.left > -layout.MOST_OVERDRAWN:
+                        continue
+                    self._reason = layout.STOP_BUDGET
+                    break
                 error = self._step_over(pc)
                 pc = self._read(self._words.pc_register) & self._mask
                 if self._stepped(count, begun, pc):

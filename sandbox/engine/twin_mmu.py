@@ -379,7 +379,7 @@ class TwinMmu:
                     self._budget.left -= layout.SELF_MODIFICATION
                 if not self._words.scan:
                     after = layout.MIXED if self._flip_whole else after
-                elif after == layout.WRITABLE and frame in (self._entry(pc) >> 12, self._entry(pc + 15) >> 12):
+                elif after == layout.WRITABLE and frame in (self._entry(pc) >> 12, self._entry(pc + PAGE_SIZE) >> 12):
                     return False
         if after != before or before == layout.MIXED:
             if before >= layout.EXECUTABLE:
