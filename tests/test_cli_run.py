@@ -54,7 +54,7 @@ RUNS = {
     "a directory": (["/tmp"], b"", b"", 126),
     "no program": ([], b"", b"", 125),
     "unknown option": (["--frobnicate", "hello"], b"", b"", 125),
-    "not served yet": (["-t", "hello"], b"", b"", 125),
+    "a terminal that is none": (["-t", "hello"], b"", b"", 125),
     "a wrong value": (["--memory", "lots", "hello"], b"", b"", 125),
     "a seed for nothing": (["--seed", "1", "hello"], b"", b"", 125),
     "deterministic": (["--deterministic", "cat"], b"x\n" * 1000, b"x\n" * 1000, 0),

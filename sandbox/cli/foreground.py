@@ -6,6 +6,9 @@ reader is slow the guest sleeps in its write, as it would on a pipe, and when th
 main thread waits here for the end, for whatever could not be done at once, and for signals.
 A deterministic VM must not see how fast the host is: its reads wait until all that was asked for is there, and its
 writes until they are done.
+
+With a terminal (`sandbox run -t`) keys are typed as they come, also those that the guest does not ask for: it may be a
+Ctrl-C. What the guest has shown when it ends is still brought out.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import os
 import select
 import signal
 import stat
+from contextlib import ExitStack
 from types import FrameType
 
 from sandbox.abi.errno import EAGAIN, EIO, ENOSPC, EPIPE, Errno
+from sandbox.cli.raw_terminal import RawTerminal
 from sandbox.events import Event
 from sandbox.hypervisor import Hypervisor
 from sandbox.vm import VM
@@ -41,6 +46,9 @@ class Foreground:
     """As a context manager around the VM's life: signals that end us become `Ended` in the main thread."""
 
     def __init__(self, hypervisor: Hypervisor, vm: VM) -> None:
+        self._screen = RawTerminal(0, self._resized) if vm.config.tty else None
+        self._size: tuple[int, int] | None = None  # what the guest has been told
+        self._leave = ExitStack()
         self._hypervisor = hypervisor
         self._vm = vm
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -50,21 +58,31 @@ class Foreground:
         self._chunk = {stream: _CHUNK if _is_file(stream) else _POLLED for stream in (1, 2)}
         self._handlers: dict[int, object] = {}
         vm.console.sink = self._write_all if hypervisor.deterministic else self._write
-        vm.console.input.on_wanted = self._read_all if hypervisor.deterministic else self._want
+        if self._screen is None:
+            vm.console.input.on_wanted = self._read_all if hypervisor.deterministic else self._want
+        else:
+            vm.console.input.on_room = self._wake
+            self._tell_size()
         self._forget = hypervisor.observe(self._notice)
 
     def __enter__(self) -> Foreground:
+        # A signal may be given to a thread that runs the guest: the main thread, which waits, must wake up for it.
+        self._leave.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False))
         for number in ENDING:
             self._handlers[number] = signal.signal(number, self._end)
+        if self._screen is not None:
+            self._handlers[signal.SIGQUIT] = signal.signal(signal.SIGQUIT, self._end)
+            self._leave.enter_context(self._screen)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._cancelled = True
+        self._leave.close()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._forget()
         self._vm.console.sink = None
-        self._vm.console.input.on_wanted = None
+        self._vm.console.input.on_wanted = self._vm.console.input.on_room = None
         os.close(self._wake_reader)
         os.close(self._wake_writer)
 
@@ -77,7 +95,7 @@ class Foreground:
         try:
             if self._hypervisor.deterministic:
                 return self._vm.wait()
-            while not self._vm.over:
+            while not self._vm.over or self._shown():
                 self._serve()
         except BaseException:
             self._cancelled = True  # let go of a thread that waits for our reader
@@ -87,7 +105,9 @@ class Foreground:
     def _serve(self) -> None:
         poll = select.poll()
         poll.register(self._wake_reader, select.POLLIN)
-        if self._wanted is not None:
+        if self._screen is not None:
+            self._tell_size()
+        if self._wanted is not None or self._takes_keys():
             poll.register(0, select.POLLIN)
         full = tuple(self._full)
         for descriptor in full:
@@ -95,6 +115,8 @@ class Foreground:
         for descriptor, _ in poll.poll():
             if descriptor == self._wake_reader:
                 os.read(self._wake_reader, 4096)
+            elif descriptor == 0 and self._screen is not None:
+                self._type()
             elif descriptor == 0:
                 with self._hypervisor.enter():
                     wanted, self._wanted = self._wanted, None
@@ -102,7 +124,34 @@ class Foreground:
             else:
                 with self._hypervisor.enter():
                     self._full.discard(descriptor)
-                    self._vm.console.output.wake()
+                    self._vm.console.flush()
+
+    # With a terminal
+
+    def _resized(self) -> None:
+        self._size = None
+        self._wake()
+
+    def _tell_size(self) -> None:
+        assert self._screen is not None
+        if self._size is None:
+            self._size = self._screen.size()
+            self._vm.console.resize(*self._size)
+
+    def _takes_keys(self) -> bool:
+        return self._screen is not None and not self._vm.over and self._vm.console.room > 0
+
+    def _type(self) -> None:
+        data = _read(min(_POLLED, self._vm.console.room))
+        if data:
+            self._vm.console.write(data)
+        else:
+            self._vm.console.hang_up()
+
+    def _shown(self) -> bool:
+        """Whether its terminal shows something that could not be brought out yet."""
+        terminal = self._vm.console.terminal
+        return terminal is not None and bool(self._full) and terminal.shown > 0
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake; closed: it is over

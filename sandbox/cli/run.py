@@ -33,6 +33,7 @@ _EXAMPLES = """\
   echo hi | sandbox run ./program arg                   a static ELF program of any of the five ISAs
   sandbox run --rootfs DIR /bin/busybox ls -l /         in a root filesystem, which is never written
   sandbox run --rootfs root.tar -v ./data:/data:ro sh -c 'wc -c /data/*'
+  sandbox run -t --rootfs DIR /bin/bash                 by hand: job control, line editing, vi
   sandbox run --memory 64M --timeout 5 --cpus 0.5 --trace=calls.txt ./suspicious
   sandbox run --deterministic --seed 7 ./program        the same output and trace every time
 exit status: the guest's own; 128+n when signal n killed it; 124 on timeout; 125 when the sandbox
@@ -62,6 +63,7 @@ def parser() -> Parser:
     inside.add_argument("-w", "--workdir", metavar="DIR", help="default: /")
     inside.add_argument("--hostname", metavar="NAME", help="default: sandbox")
     inside.add_argument("--user", type=user, metavar="UID[:GID]", help="default: 0")
+    inside.add_argument("-t", "--tty", action="store_true", help="a terminal: yours, all keys go to the guest")
     limits = made.add_argument_group("limits")
     limits.add_argument("--memory", type=size, metavar="SIZE", default=256 << 20, help="default: 256M")
     limits.add_argument("--timeout", type=seconds, metavar="S", help="seconds, or 250ms; ends with 124")
@@ -77,7 +79,6 @@ def parser() -> Parser:
     looking.add_argument("--dashboard", action="store_true", help="watch it in the dashboard; its output goes there")
     looking.add_argument("--deterministic", action="store_true", help="same input, same output, same trace")
     looking.add_argument("--seed", metavar="N", help="of a deterministic run; default: 0")
-    made.later("-t", "--tty", value=False, instead="the guest's stdio is pipes so far")
     return made
 
 
@@ -95,6 +96,12 @@ def run(arguments: list[str]) -> int:
 
     if given.dashboard and (given.deterministic or given.trace):
         made.error("--dashboard goes with neither --deterministic nor --trace: it has its own panel of system calls")
+    if given.tty and (given.deterministic or given.dashboard):
+        made.error("--tty goes with neither --deterministic nor --dashboard")
+    if given.tty and given.trace == "-" and sys.stderr.isatty():
+        made.error("--trace would write over what the guest shows: --trace=FILE, or 2>FILE")
+    if given.tty and not sys.stdin.isatty():
+        raise ConfigurationError("--tty needs a terminal, and standard input is none")
     trace = _open_trace(given.trace)
     pool = given.memory + _BESIDE
     with Hypervisor(memory=pool, deterministic=given.deterministic, seed=given.seed or 0) as hypervisor:
@@ -149,6 +156,7 @@ def _create(hypervisor: Hypervisor, given: argparse.Namespace, words: list[str])
         "board": given.board,
         "volumes": [f"{source}:{path}:{'ro' if read_only else 'rw'}" for source, path, read_only in given.volume],
         "tmpfs": [path if limit is None else f"{path}:{limit}" for path, limit in given.tmpfs],
+        "tty": given.tty,
         "env": {**_default_environment(), **dict(given.env)},
         "cwd": given.workdir,
         "hostname": given.hostname,

@@ -39,6 +39,8 @@ class BoardGround:
             )
         if config.rootfs is not None or config.volumes or config.tmpfs:
             raise ConfigurationError("a board has no files: rootfs, volumes and tmpfs are for Linux VMs")
+        if config.tty:
+            raise ConfigurationError("a board has a serial port of its own: tty is for Linux VMs")
         path = check_host_file(os.fsdecode(config.program[0]))
         self._image = flat_image(_read(path, self._board.arch), path, self._board.ram_start, self._ram_size)
         isa_name = self._image.isa_name

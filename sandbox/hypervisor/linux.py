@@ -18,6 +18,7 @@ from sandbox.hypervisor.builder import Kind, Surroundings
 from sandbox.hypervisor.images import Images
 from sandbox.hypervisor.program import check_host_file, find_isa, place_in_guest
 from sandbox.hypervisor.volumes import volume_store
+from sandbox.kernel.job_control import acquire
 from sandbox.kernel.linux import LinuxMachine
 from sandbox.kernel.process import MachineLimits
 from sandbox.kernel.start import boot
@@ -26,6 +27,7 @@ from sandbox.kernel.views import KernelView
 from sandbox.machine import Machine
 from sandbox.memory import PAGE_SIZE, FramePool
 from sandbox.vfs.mount import Mounts
+from sandbox.vfs.node import OpenFile
 from sandbox.vfs.overlay import Overlay
 from sandbox.vfs.root import build_root, get_file, mount_at, mount_host, mount_proc
 from sandbox.vfs.stream import StreamFile, StreamNode
@@ -57,6 +59,8 @@ class LinuxGround:
         except BaseException:
             self.close()
             raise
+        if config.tty:
+            environment.setdefault(b"TERM", b"xterm")
         self._environment = environment
         self.kind = Kind(isa)
 
@@ -132,15 +136,17 @@ class LinuxGround:
         try:
             mount_proc(self._tree, KernelView(machine))
             self._mount_volumes()
-            boot(
+            task = boot(
                 machine,
                 config.program,
                 dict(self._environment),
                 program=self._program,
                 cwd=config.cwd,
                 credentials=self._credentials,
-                stdio=self._streams(machine),
+                stdio=self._terminal(machine) if config.tty else self._streams(machine),
             )
+            if machine.terminals.console is not None:
+                acquire(task.process, machine.terminals.console)
         except BaseException:
             self.retire(machine)
             raise
@@ -154,15 +160,20 @@ class LinuxGround:
             self._tree.unmount(b"/proc")
         self._tree.devices = dict(self._devices)
 
-    def _streams(self, machine: LinuxMachine) -> list[StreamFile]:
+    def _streams(self, machine: LinuxMachine) -> list[OpenFile]:
         console = self._surroundings.console
-        streams = [StreamFile(None, console.renew_input(), machine.pipes)]
+        streams: list[OpenFile] = [StreamFile(None, console.renew_input(), machine.pipes)]
         for number in (1, 2):
             write = partial(console.put, number)
             node = StreamNode(machine.pipes, machine.pipes.number(), write, None)
             node.queue = console.output
             streams.append(StreamFile(write, None, node=node))
         return streams
+
+    def _terminal(self, machine: LinuxMachine) -> list[OpenFile]:
+        terminal, file = machine.terminals.make_console(owner=self._config.user[0])
+        self._surroundings.console.connect(terminal)
+        return [file, file.retain(), file.retain()]
 
     def change_limit(self, config: VmConfig, limit: str, machine: Machine | None) -> None:
         if limit == "memory":

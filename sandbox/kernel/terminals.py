@@ -2,7 +2,7 @@
 
 `Terminals` registers what these devices open in the mount table's `devices`; a new pseudo terminal gets the lowest free
 number and a node in /dev/pts (if that directory exists), which goes with its master. The host's own terminal
-(`sandbox run -t`) is a terminal made by `console`, with its screen side in the hands of the caller.
+(`sandbox run -t`) is a terminal made by `make_console`, with its screen side in the hands of the caller.
 Neighbours: `job_control`, `sandbox.vfs.terminal`, `sandbox.vfs.pty`, `sandbox.vfs.devfs`.
 Source: pts(4), tty(4); fs/devpts/inode.c.
 """
@@ -120,17 +120,22 @@ class Terminals:
             raise Errno(ENXIO)
         return TerminalFile(node, self.console, flags)
 
-    def make_console(self, rows: int = 24, columns: int = 80) -> tuple[Terminal, TerminalFile]:
-        """A terminal whose screen side the caller serves (`Terminal.type`, `take_output`, `on_output`), and an open
-        file of it for the first process's descriptors. It is /dev/console, and /dev/pts/N when there is a /dev/pts."""
+    def make_console(self, rows: int = 24, columns: int = 80, owner: int = 0) -> tuple[Terminal, TerminalFile]:
+        """The same as `make_terminal`, for the first process: it is /dev/console as well."""
+        terminal, file = self.make_terminal(rows, columns, owner)
+        self.console = terminal
+        return terminal, file
+
+    def make_terminal(self, rows: int = 24, columns: int = 80, owner: int = 0) -> tuple[Terminal, TerminalFile]:
+        """A terminal whose screen side the caller serves (`Terminal.type`, `drain`, `on_output`), and an open file of
+        it for a process's descriptors. It is /dev/pts/N when there is a /dev/pts, until `forget(N)`."""
         number, terminal = self._new()
         terminal.resize(rows, columns)
-        self.console = terminal
         mounts = self._kernel.mounts
         place = None
         with suppress(Errno):
             directory = self._directory()
-            directory.node.mknod(b"%d" % number, S_IFCHR | 0o620, terminal.device, 0, _TTY_GROUP)
+            directory.node.mknod(b"%d" % number, S_IFCHR | 0o620, terminal.device, owner, _TTY_GROUP)
             place = directory.child(b"%d" % number)
         if place is None:
             with suppress(Errno):

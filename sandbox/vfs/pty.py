@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EAGAIN, EBADF, EINVAL, EIO, ESPIPE, Errno
 from sandbox.abi.flags import POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
-from sandbox.vfs.line_discipline import BACKLOG
 from sandbox.vfs.node import Node, OpenFile
 from sandbox.vfs.terminal import FIONREAD, Terminal
 
@@ -60,8 +59,8 @@ class PtyMaster(OpenFile):
             raise Errno(ESPIPE)
         if self._deserted:
             raise Errno(EIO)
-        room = BACKLOG - self.terminal.discipline.waiting
-        if data and room <= 0:
+        room = self.terminal.room
+        if data and not room:
             raise Errno(EAGAIN)
         data = data[:room]
         self.terminal.type(data)
@@ -98,7 +97,7 @@ class PtyMaster(OpenFile):
         ready = 0
         if self.terminal.shown:
             ready |= POLLIN | POLLRDNORM
-        if self.terminal.discipline.waiting < BACKLOG:
+        if self.terminal.room:
             ready |= POLLOUT | POLLWRNORM
         if self._deserted:
             ready |= POLLHUP

@@ -24,7 +24,7 @@ from sandbox.abi.flags import (
 from sandbox.abi.signals import SIGCONT, SIGHUP, SIGWINCH
 from sandbox.abi.structs import TERMIOS, TERMIOS2, WINSIZE
 from sandbox.vfs import termios as T
-from sandbox.vfs.line_discipline import LineDiscipline
+from sandbox.vfs.line_discipline import BACKLOG, LineDiscipline
 from sandbox.vfs.node import Node, OpenFile
 from sandbox.vfs.termios import Termios
 from sandbox.wait import WaitQueue
@@ -40,6 +40,7 @@ FIONREAD, TIOCSETD, TIOCGETD, TCSBRKP = 0x541B, 0x5423, 0x5424, 0x5425
 TCOOFF, TCOON, TCIOFF, TCION = range(4)
 TCIFLUSH, TCOFLUSH, TCIOFLUSH = range(3)
 
+PIECE = 4096  # bytes that `drain` offers at once
 OUTPUT_ROOM = 65536  # bytes shown that the screen side has not taken yet; beyond it writers wait
 
 
@@ -58,6 +59,8 @@ class Terminal:
         self.opens = 0  # open files on the program side
         self.on_signal: Callable[[int, int], None] | None = None  # (process group, signal)
         self.on_output: Callable[[], None] | None = None  # there is something to take
+        self.on_room: Callable[[], None] | None = None  # more can be typed, after there was no room for it
+        self.on_wanted: Callable[[], None] | None = None  # a reader finds nothing
         self.on_close: Callable[[], None] | None = None  # the last program has closed it
         self._output = bytearray()
 
@@ -83,6 +86,20 @@ class Terminal:
         if data:
             self.queue.wake()
         return data
+
+    def drain(self, take: Callable[[bytes], int]) -> None:
+        """Offer what is shown to `take` for as long as it takes some of it; it returns how many bytes it took."""
+        while self._output:
+            taken = take(bytes(self._output[:PIECE]))
+            if not taken:
+                return
+            del self._output[:taken]
+            self.queue.wake()
+
+    @property
+    def room(self) -> int:
+        """Bytes that can be typed before the programs have read some; beyond it keys are lost."""
+        return max(0, BACKLOG - self.discipline.waiting)
 
     @property
     def shown(self) -> int:
@@ -112,12 +129,27 @@ class Terminal:
         discipline = self.discipline
         if not count:
             return b""
-        if not discipline.has_input():
+        if not self.has_input():
             characters = self.settings.characters
             if discipline.canonical or characters[T.VMIN] or characters[T.VTIME]:
                 raise Errno(EAGAIN)
             return b""
-        return discipline.take(count)
+        was_full = not self.room
+        data = discipline.take(count)
+        if was_full:
+            self._tell_room()
+        return data
+
+    def has_input(self) -> bool:
+        """Whether a read would get something, after telling the screen side that a reader is there."""
+        if not self.discipline.has_input() and self.on_wanted is not None:
+            self.on_wanted()
+        return self.discipline.has_input()
+
+    def _tell_room(self) -> None:
+        self.queue.wake()
+        if self.room and self.on_room is not None:
+            self.on_room()
 
     @property
     def read_timeout(self) -> int | None:
@@ -181,7 +213,7 @@ class Terminal:
         if not self.settings.input & T.IXON:
             self.discipline.stopped = False
         self.discipline.mode_changed(was_canonical)
-        self.queue.wake()
+        self._tell_room()
 
     def control(self, request: int, argument: int, space: AddressSpace) -> int:
         """The ioctl requests that both sides understand."""
@@ -221,7 +253,7 @@ class Terminal:
             self.discipline.flush_input()
         if what != TCIFLUSH:
             self._output.clear()
-        self.queue.wake()
+        self._tell_room()
 
     def _flow(self, what: int) -> None:
         if what in (TCOOFF, TCOON):
@@ -279,7 +311,7 @@ class TerminalFile(OpenFile):
         if terminal.hung_up:
             return POLLHUP | POLLERR | POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
         ready = 0
-        if terminal.discipline.has_input():
+        if terminal.has_input():
             ready |= POLLIN | POLLRDNORM
         if terminal.shown < OUTPUT_ROOM and not terminal.discipline.stopped:
             ready |= POLLOUT | POLLWRNORM

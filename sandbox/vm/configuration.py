@@ -56,6 +56,7 @@ class VmConfig:
     hostname: bytes = b"sandbox"
     volumes: tuple[Volume, ...] = ()
     tmpfs: tuple[tuple[bytes, int | None], ...] = ()
+    tty: bool = False  # a terminal for its standard streams
     memory: int = 256 << 20
     weight: int = 1
     cpus: float | None = None
@@ -229,6 +230,12 @@ def _list(value: Any, what: str) -> list[Any]:
     return list(value)
 
 
+def _switch(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{what} is true or false, not {value!r}")
+    return value
+
+
 def _memory(value: Any, what: str) -> int:
     size = parse_size(value, what)
     if size < 64 << 10:
@@ -291,6 +298,7 @@ OPTIONS: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "hostname": ("hostname", _hostname),
     "volumes": ("volumes", _volumes),
     "tmpfs": ("tmpfs", _tmpfs),
+    "tty": ("tty", _switch),
     "memory": ("memory", _memory),
     "weight": ("weight", _count(1, 10_000)),
     "cpus": ("cpus", _cpus),

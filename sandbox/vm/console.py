@@ -6,7 +6,10 @@ Listeners get every piece as it is written, with its stream (1 or 2). Input is b
 what there is room for.
 
 A `sink` takes the output away at the moment it is written, and may take less than all or raise Errno(EAGAIN): the
-guest then sleeps in its write until somebody wakes `output`. That is how a foreground VM gets back-pressure.
+guest then sleeps in its write until somebody calls `flush`. That is how a foreground VM gets back-pressure.
+
+With a terminal (`connect`) the guest has that instead of streams: what is typed goes through its line discipline, and
+what it shows, echo included, is the output, as stream 1.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from sandbox.abi.errno import EAGAIN, Errno
 from sandbox.vfs.stream import ByteQueue
+from sandbox.vfs.terminal import Terminal
+from sandbox.vfs.termios import VEOF
 from sandbox.wait import WaitQueue
 
 KEPT = 1 << 20
@@ -36,6 +42,8 @@ class Console:
         self._whole: bytes | None = None
         self.total = 0  # bytes ever written by the guest
         self.total_input = 0
+        self.terminal: Terminal | None = None
+        self.window = (24, 80)  # rows, columns
 
     # The operator's side
 
@@ -59,12 +67,36 @@ class Console:
         with self._enter():
             taken = self.input.feed(data)
             self.total_input += taken
+            self._type()
             return taken
 
     def close(self) -> None:
-        """End of file on the guest's standard input."""
+        """End of file on the guest's standard input; on a terminal, the key for it whenever somebody reads."""
         with self._enter():
             self.input.close()
+            if self.terminal is not None and len(self.terminal.queue):
+                self._end()
+
+    def resize(self, rows: int, columns: int) -> None:
+        """The window of its terminal, of this one and of those of later starts."""
+        with self._enter():
+            self.window = (rows, columns)
+            if self.terminal is not None:
+                self.terminal.resize(rows, columns)
+
+    def hang_up(self) -> None:
+        """Nobody sits at its terminal any more."""
+        with self._enter():
+            self.input.close()
+            if self.terminal is not None:
+                self.terminal.hang_up()
+
+    def flush(self) -> None:
+        """The sink takes output again."""
+        with self._enter():
+            self.output.wake()
+            if self.terminal is not None:
+                self.terminal.drain(self._show)
 
     @property
     def room(self) -> int:
@@ -120,6 +152,39 @@ class Console:
             self.input.on_wanted = wanted
         self._used_input = True
         return self.input
+
+    def connect(self, terminal: Terminal) -> None:
+        """A new start, with a terminal for streams."""
+        self.renew_input()
+        self.terminal = terminal
+        terminal.resize(*self.window)
+        terminal.on_output = self.flush
+        terminal.on_room = self._type
+        terminal.on_wanted = self._end
+        self._type()
+
+    def _type(self) -> None:
+        """As much of the input as the terminal has room for."""
+        terminal = self.terminal
+        if terminal is None:
+            return
+        while terminal.room and len(self.input):
+            terminal.type(self.input.take(terminal.room))
+
+    def _end(self) -> None:
+        terminal = self.terminal
+        if terminal is not None and self.input.closed and not len(self.input):
+            terminal.type(bytes((terminal.settings.characters[VEOF],)))
+
+    def _show(self, data: bytes) -> int:
+        try:
+            return self.put(1, data)
+        except Errno as error:
+            if error.number == EAGAIN:
+                return 0
+            if self.terminal is not None:  # who looked at it has gone
+                self.terminal.hang_up()
+            return len(data)
 
     def _since(self, position: int) -> tuple[bytes, int]:
         unread = min(max(0, self.total - position), self._kept, len(self._buffer))
