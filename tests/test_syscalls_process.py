@@ -1,7 +1,7 @@
 """Processes and threads: ids, groups, making them, ending them, waiting for them, futexes.
 
 Cases that make a child work on the kernel's tables only: no engine runs, the child is acted for by a world of its own.
-What real programs do with all this is in `test_processes`.
+What programs do with all this is in `test_conformance` and `test_programs`.
 """
 
 from __future__ import annotations

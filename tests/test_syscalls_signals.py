@@ -332,7 +332,7 @@ def a_handler_ends_a_sleeping_read(w: GuestWorld) -> None:
             "riscv64": (frame + 304, frame + 304 + 10 * 8),
         }.get(w.isa)
         if saved is None:
-            continue  # their frames have other places; the programs of test_processes prove them
+            continue  # their frames have other places; test_conformance proves them
         pc, result = (int.from_bytes(w.peek(address, 8), "little") for address in saved)
         assert pc == (0x4440 - w.machine.isa.syscall_length if flags else 0x4440)
         if not flags:

@@ -129,6 +129,8 @@ def create(task: Task, wanted: Wanted) -> int:
 
 
 def _check(flags: int) -> None:
+    if flags & CLONE_FS and flags & (CLONE_NEWNS | CLONE_NEWUSER):
+        raise Errno(EINVAL)
     if flags & (_NAMESPACES | CLONE_NEWTIME):
         raise Errno(EPERM)  # as unshare says: like in a container that may not have others
     if flags & CLONE_INTO_CGROUP or (flags & CLONE_PIDFD and flags & CLONE_THREAD):

@@ -44,12 +44,15 @@ def _check(value: int) -> int:
     return value
 
 
-def _after_uid_change(credentials: Credentials, had_root: bool, had_effective_root: bool) -> None:
-    """The capability sets follow the user ids (capabilities(7), "Effect of user ID changes")."""
+def _after_uid_change(credentials: Credentials, had_root: bool, had_effective_root: bool, keep: bool) -> None:
+    """The capability sets follow the user ids (capabilities(7), "Effect of user ID changes"). `keep` (PR_SET_KEEPCAPS)
+    holds for the permitted set alone."""
     has_root = 0 in (credentials.uid, credentials.euid, credentials.suid)
     if had_root and not has_root:
-        credentials.permitted = credentials.effective = credentials.ambient = 0
-    elif had_effective_root and credentials.euid != 0:
+        credentials.ambient = 0
+        if not keep:
+            credentials.permitted = credentials.effective = 0
+    if had_effective_root and credentials.euid != 0:
         credentials.effective = 0
     elif not had_effective_root and credentials.euid == 0:
         credentials.effective = credentials.permitted
@@ -62,8 +65,7 @@ def _set_uids(task: Task, uid: int, euid: int, suid: int) -> None:
     had_effective_root = credentials.euid == 0
     credentials.uid, credentials.euid, credentials.suid = uid, euid, suid
     credentials.fsuid = euid
-    if not (task.process.keep_capabilities and had_root):
-        _after_uid_change(credentials, had_root, had_effective_root)
+    _after_uid_change(credentials, had_root, had_effective_root, task.process.keep_capabilities)
     task.credentials = credentials
     forget(task)
 

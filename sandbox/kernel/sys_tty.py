@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import ENOTTY, Errno
+from sandbox.abi.errno import EIO, ENOTTY, Errno
 from sandbox.abi.flags import (
     O_ACCMODE,
     O_ASYNC,
@@ -25,7 +25,7 @@ from sandbox.kernel import job_control
 from sandbox.kernel.lookup import install, opened
 from sandbox.kernel.row import PARTIAL, Row
 from sandbox.vfs.pty import PtyMaster
-from sandbox.vfs.terminal import TerminalFile
+from sandbox.vfs.terminal import TIOCSTI, TerminalFile
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC, FIGETBSZ = 0x541B, 0x5421, 0x5450, 0x5451, 0x5452, 2
 TIOCGPTPEER = 0x5441
+CAP_SYS_ADMIN = 21
 FIOQSIZE = {"arm": 0x545E}
 _FIOQSIZE = 0x5460
 
@@ -64,11 +65,24 @@ def ioctl(task: Task, fd: int, request: int, argument: int) -> int:
         flags = open_flags(task.isa, argument & 0xFFFFFFFF)
         slave = task.kernel.terminals.peer(file, flags & (O_ACCMODE | O_NONBLOCK))
         return install(task, slave, bool(flags & O_CLOEXEC))
+    if isinstance(file, TerminalFile):
+        if file.terminal.hung_up:
+            raise Errno(ENOTTY if request == job_control.TIOCSPGRP else EIO)
+        if request == TIOCSTI:
+            return _type(task, file, argument)
     if isinstance(file, TerminalFile | PtyMaster):
         answer = job_control.ioctl(task, file, request, argument)
         if answer is not None:
             return answer
     return file.ioctl(request, argument, task.space)
+
+
+def _type(task: Task, file: TerminalFile, argument: int) -> int:
+    """As if it had been typed; only for the superuser (dev.tty.legacy_tiocsti is 0)."""
+    if not task.credentials.capable(CAP_SYS_ADMIN):
+        raise Errno(EIO)
+    file.terminal.type(task.space.copy_in(argument, 1))
+    return 0
 
 
 def _left(file: OpenFile) -> int:

@@ -144,7 +144,7 @@ class Pipe:
 
     def resize(self, size: int, privileged: bool) -> int:
         """F_SETPIPE_SZ: to the next power of two of pages; returns the new capacity."""
-        if not 0 < size <= 1 << 31:
+        if not 0 <= size <= 1 << 31:
             raise Errno(EINVAL)
         capacity = max(PAGE, 1 << (size - 1).bit_length())
         if capacity > MAX_CAPACITY and capacity > self.capacity:
