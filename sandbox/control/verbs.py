@@ -10,7 +10,7 @@ import base64
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +88,7 @@ def top(service: Service) -> dict[str, Any]:
         "cores": room.cores,
         "memory": used,
         "memory_size": size,
-        "vms": [asdict(gauge) for gauge in room.gauges()],
+        "vms": [gauge._asdict() for gauge in room.gauges()],
     }
 
 
