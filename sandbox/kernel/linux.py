@@ -22,6 +22,7 @@ from sandbox.kernel.fdtable import FileBudget
 from sandbox.kernel.futex import FutexTable
 from sandbox.kernel.ipc import Ipc
 from sandbox.kernel.loop import run_tasks
+from sandbox.kernel.mqueue import MessageQueues
 from sandbox.kernel.nameless import Nameless
 from sandbox.kernel.observers import Observers
 from sandbox.kernel.process import MachineLimits, Process
@@ -96,6 +97,7 @@ class LinuxMachine:
         self.pipes = PipeFs(clock)
         self.sockets = SocketFs(clock)
         self.ipc = Ipc()
+        self.message_queues = MessageQueues()
         self.boot_time = clock.monotonic()
         self.many_tasks = False  # there has ever been more than one: traces then say which
         self.exit_status: int | None = None
