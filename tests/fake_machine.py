@@ -36,6 +36,7 @@ class Inventory:
     closed: bool = False
     broken: list[str] = field(default_factory=list)
     running: set[str] = field(default_factory=set)
+    hurried: int = field(default=0, compare=False)
 
 
 class FakeEngine:
@@ -56,6 +57,9 @@ class FakeEngine:
         os.sched_yield()
         self.gate.acquire()
         self.busy = False
+
+    def hurry(self) -> None:
+        self.stock.hurried += 1
 
     def close(self) -> None:
         if self.busy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -315,6 +316,22 @@ def test_the_console_goes_both_ways(deterministic: bool) -> None:
         assert b"".join(data for _, data in heard) == b"before after"
         forget()
         assert vm.stats.input_bytes == vm.stats.output_bytes == 12
+
+
+def test_who_types_need_not_wait_for_a_whole_turn() -> None:
+    """Another VM's turn is cut short for an interactive one, and for no other."""
+    for latency in ("normal", "interactive"):
+        stock = Inventory()
+        with hypervisor(stock) as room:
+            room.create("hog", "spin").start()
+            it = room.create("it", "cat", latency=latency).start()
+            for number in range(300 if latency == "normal" else 1_000_000):
+                it.console.write(b"x")
+                while it.console.total <= number:
+                    os.sched_yield()
+                if stock.hurried:
+                    break
+        assert bool(stock.hurried) == (latency == "interactive")
 
 
 def test_the_console_keeps_the_newest() -> None:

@@ -225,7 +225,7 @@ def test_interactive_is_served_soon_and_gains_no_share() -> None:
             share = pick(policy)
             policy.settle(share, QUANTUM, True, 0)
         waits.append(turns_until_served())
-    assert max(waits) <= 4
+    assert max(waits) <= 1
 
     got = total = 0
     policy.enter(shell, 0)

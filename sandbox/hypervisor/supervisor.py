@@ -141,8 +141,13 @@ class Supervisor:
 
     def wake(self, tenant: Tenant) -> None:
         """The machine has something to run."""
-        self._queue.wake(tenant.share, self._clock.monotonic())
+        share = tenant.share
+        self._queue.wake(share, self._clock.monotonic())
         self.drive.kick()
+        if share.queued and share.latency != "normal":  # somebody has typed: not after a whole turn of another
+            for slot in self._leases.slots():
+                if slot.busy:
+                    slot.engine.hurry()
 
     def after_turn(self, tenant: Tenant, turn: Turn) -> None:
         tenant.recorder.let_go()

@@ -4,7 +4,8 @@ After I. Stoica and H. Abdel-Wahab, "Earliest Eligible Virtual Deadline First" (
 the rate of service / W, where W is the weight of all who compete. A share of weight w is entitled to w per
 unit of V; its *lag* is what it is entitled to since it came, less what it got. It asks for service in
 requests of at most a quantum q: a request becomes eligible at the V where its lag is 0 and is due at the V
-where it should have been served in full. Of the eligible requests the one due first runs.
+where it should have been served in full. Of the eligible requests the one due first runs. Who asks for little
+at a time is thus served soon: an interactive share begins with a very short request when it has woken.
 
 Rules for those who come and go (they are what the bound below needs):
 
@@ -44,7 +45,7 @@ from itertools import count
 
 from sandbox.scheduler.clip import UNIT, Clip
 from sandbox.scheduler.heap import ShareHeap
-from sandbox.scheduler.share import LATENCY_CLASSES, Share
+from sandbox.scheduler.share import LATENCY_CLASSES, QUICK, Share
 
 SCALE = UNIT << 32  # a virtual time is 2**32 to a unit of service per unit of weight
 
@@ -67,7 +68,7 @@ class FairPolicy:
         self._later = ShareHeap(tickets)  # by eligible time; ghosts too
 
     def slice(self, share: Share) -> int:
-        return self.quantum if share.latency == "normal" else max(1, self.quantum // LATENCY_CLASSES[share.latency])
+        return share.request
 
     def enter(self, share: Share, now: int) -> None:
         if share.state == GHOST:  # still ahead of its entitlement: its old place
@@ -119,8 +120,11 @@ class FairPolicy:
         if ahead > self._most_ahead:
             self._most_ahead = ahead
         if runnable:
+            share.burst += 1
             self._queue(share)
-        elif share.eligible > self.virtual:
+            return
+        share.burst = 0
+        if share.eligible > self.virtual:
             share.state = GHOST
             self._later.push(share.eligible, share)
         else:
@@ -160,7 +164,11 @@ class FairPolicy:
         self._request(share)
 
     def _request(self, share: Share) -> None:
-        share.deadline = share.eligible - (-self.slice(share) * SCALE // share.effective)
+        length = self.quantum
+        if share.latency != "normal":
+            length = max(1, length // max(LATENCY_CLASSES[share.latency], QUICK >> share.burst))
+        share.request = length
+        share.deadline = share.eligible - (-length * SCALE // share.effective)
         if share.eligible <= self.virtual:
             share.state = ELIGIBLE
             self._eligible.push(share.deadline, share)

@@ -16,8 +16,11 @@ from sandbox.errors import ConfigurationError
 from sandbox.scheduler.quota import Cap
 
 # Latency classes: the part of a quantum that one request of the class asks for. A short request has an early
-# deadline, so it is served soon after waking; its share stays what its weight says.
+# deadline, so it is served soon; its share stays what its weight says.
 LATENCY_CLASSES = {"normal": 1, "interactive": 16}
+QUICK = (
+    512  # not normal: the first request after waking is this part; each next one is twice as long, up to the class's
+)
 
 MINIMUM_WEIGHT = 1
 MAXIMUM_WEIGHT = 10_000
@@ -68,6 +71,8 @@ class Share:
     deadline: int = 0
     effective: int = 0
     promised: int = 0
+    request: int = 0  # its length
+    burst: int = 0  # requests since it last woke
     next_weight: int | None = None
 
     def change_phase(self, phase: Phase, now: int) -> None:
