@@ -73,6 +73,20 @@ CHOICES: dict[str, dict[int, str]] = {
         "prctl": _prefixed("PR_"),
         "arch_prctl": _prefixed("ARCH_"),
         "idtype": _prefixed("P_"),
+        "ioctl": (
+            *enumerate("TCGETS TCSETS TCSETSW TCSETSF TCGETA TCSETA TCSETAW TCSETAF TCSBRK TCXONC".split(), 0x5401),
+            *enumerate("TCFLSH TIOCEXCL TIOCNXCL TIOCSCTTY TIOCGPGRP TIOCSPGRP TIOCOUTQ TIOCSTI".split(), 0x540B),
+            *(
+                (0x5413, "TIOCGWINSZ"),
+                (0x5414, "TIOCSWINSZ"),
+                (0x541B, "FIONREAD"),
+                (0x5421, "FIONBIO"),
+                (0x5422, "TIOCNOTTY"),
+            ),
+            *((0x5423, "TIOCSETD"), (0x5424, "TIOCGETD"), (0x5425, "TCSBRKP"), (0x5429, "TIOCGSID")),
+            *((0x5441, "TIOCGPTPEER"), (0x5450, "FIONCLEX"), (0x5451, "FIOCLEX"), (0x5452, "FIOASYNC")),
+            *((0x802C542A, "TCGETS2"), (0x402C542B, "TCSETS2"), (0x80045430, "TIOCGPTN"), (0x40045431, "TIOCSPTLCK")),
+        ),
         "epoll_ctl": _prefixed("EPOLL_CTL_"),
         "sigmask_how": ((0, "SIG_BLOCK"), (1, "SIG_UNBLOCK"), (2, "SIG_SETMASK")),
         "futex": tuple(

@@ -6,49 +6,25 @@ printable ASCII is escaped: a line is safe to show on a terminal.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import ERESTARTSYS, NAMES, Errno
 from sandbox.abi.flag_names import choice_text, flag_text
-from sandbox.abi.flags import AT_FDCWD, open_flags
+from sandbox.abi.flags import AT_FDCWD, O_CREAT, O_DIRECTORY, O_TMPFILE, PR_GET_NAME, PR_SET_NAME, open_flags
 from sandbox.abi.numbers import NAMES as SYSCALLS
 from sandbox.abi.signals import signal_name
 from sandbox.abi.structs import BITS
 from sandbox.kernel.calling import places
 from sandbox.kernel.row import INT32, TEXT, WIDE, Argument, Row
+from sandbox.kernel.trace_arguments import AFTER, BEFORE, PATH_SHOWN, SHOWN, quoted
 
 if TYPE_CHECKING:
     from sandbox.kernel.table import Entry
     from sandbox.kernel.task import Task
 
-SHOWN = 32  # bytes of a string or a buffer
-_PATH_SHOWN = 255
-_ESCAPES = {
-    0x07: "\\a",
-    0x08: "\\b",
-    0x09: "\\t",
-    0x0A: "\\n",
-    0x0B: "\\v",
-    0x0C: "\\f",
-    0x0D: "\\r",
-    0x22: '\\"',
-    0x5C: "\\\\",
-}
+_WITH_MODE = O_CREAT | (O_TMPFILE & ~O_DIRECTORY)
 _DEFERRED = "\0"  # stands for an output argument until the call has returned
-
-
-def quoted(data: bytes, limit: int = SHOWN) -> str:
-    """A C string literal; `...` follows when it was cut. Octal escapes never swallow a digit that follows."""
-    parts = []
-    for index, byte in enumerate(data[:limit]):
-        if byte in _ESCAPES:
-            parts.append(_ESCAPES[byte])
-        elif 0x20 <= byte < 0x7F:
-            parts.append(chr(byte))
-        else:
-            digit_follows = data[index + 1 : index + 2].isdigit()
-            parts.append(f"\\{byte:03o}" if digit_follows else f"\\{byte:o}")
-    return '"' + "".join(parts) + '"' + ("..." if len(data) > limit else "")
 
 
 def _signed(value: int, bits: int) -> int:
@@ -67,15 +43,26 @@ class TraceFormatter:
         for index, (argument, register) in enumerate(zip(arguments, places(task.isa, arguments), strict=True)):
             following = arguments[index + 1] if index + 1 < len(arguments) else None
             length = raw[register + 1] if following is not None and following.kind == "size" else None
-            texts.append(self._argument(task, argument, raw, register, length))
+            texts.append(self._argument(task, entry.row.name, argument, raw, register, length))
+        if entry.row.name in ("open", "openat") and not open_flags(task.isa, raw[len(texts) - 2]) & _WITH_MODE:
+            texts.pop()
+        if entry.row.name == "prctl" and raw[0] in (PR_SET_NAME, PR_GET_NAME):
+            texts[1:] = [self._text(task, raw[1]) if raw[0] == PR_SET_NAME else _DEFERRED]
         return texts
 
-    def _argument(self, task: Task, argument: Argument, raw: tuple[int, ...], register: int, length: int | None) -> str:
+    def _argument(
+        self, task: Task, call: str, argument: Argument, raw: tuple[int, ...], register: int, length: int | None
+    ) -> str:
         kind, value, bits = argument.kind, raw[register], BITS[task.isa]
+        if (call, argument.name) in BEFORE and (value or kind != "in"):
+            try:
+                return BEFORE[call, argument.name](task, value)
+            except Errno:
+                return hex(value)
         if kind in TEXT:
             return self._text(task, value)
         if kind in ("in", "out", "inout", "address"):
-            if kind == "out" and length is not None and value:
+            if kind == "out" and value and (call, argument.name) in AFTER:
                 return _DEFERRED
             if kind == "in" and length is not None and value:
                 return self._data(task, value, length)
@@ -105,7 +92,7 @@ class TraceFormatter:
         if not address:
             return "NULL"
         try:
-            return quoted(task.space.copy_string(address), _PATH_SHOWN)
+            return quoted(task.space.copy_string(address), PATH_SHOWN)
         except Errno:
             return hex(address)
 
@@ -130,17 +117,20 @@ class TraceFormatter:
             texts = self._outputs(task, entry.row, texts, raw, result)
         line = f"{name}({', '.join(texts)})"
         prefix = f"[{task.tid}] " if task.kernel.many_tasks else ""
+        if result is None and name in ("execve", "execveat") and task.state not in ("dead", "zombie"):
+            result = 0  # of the new program, which has its registers to itself
         return f"{prefix}{line:<39} = {self._result(entry, result)}"
 
     def _outputs(self, task: Task, row: Row, texts: list[str], raw: tuple[int, ...], result: int | None) -> list[str]:
         arguments = row.parsed()
         shown = list(texts)
-        for index, register in enumerate(places(task.isa, arguments)):
+        for index, register in enumerate(places(task.isa, arguments)[: len(texts)]):
             if shown[index] == _DEFERRED:
+                address = raw[register]
+                shown[index] = hex(address)
                 if result is not None and result >= 0 and task.state not in ("dead", "zombie"):
-                    shown[index] = self._data(task, raw[register], min(result, raw[register + 1])) if result else '""'
-                else:
-                    shown[index] = hex(raw[register])
+                    with suppress(Errno):
+                        shown[index] = AFTER[row.name, arguments[index].name](task, address, result)
         return shown
 
     def _result(self, entry: Entry | None, result: int | None) -> str:
