@@ -19,7 +19,7 @@ from tests.players import Player, Record, Stock, initial_context
 from tests.programs import KINDS, MACHINES, engines_of
 from tests.random_programs import COUNTERS, MOST_PARTS, Program, programs
 
-MANY = campaign.cases(300)
+MANY = campaign.cases(200)
 BUDGETS = (40, 7, 300, 1, 90)
 FEW = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MORE = settings(
