@@ -33,6 +33,7 @@ from sandbox.abi.errno import (
 )
 from sandbox.abi.flags import F_GETFD, F_GETFL, O_NONBLOCK, O_RDWR, POLLHUP, POLLIN, POLLOUT, S_IFMT, S_IFSOCK
 from sandbox.abi.signals import SIGPIPE, bit
+from sandbox.wait import WaitQueue
 from tests.syscall_cases import Cases, World
 from tests.syscall_worlds import BAD, GuestWorld
 
@@ -352,6 +353,29 @@ def datagrams(w: World) -> None:
         if family != S.AF_UNIX:
             assert send(w, sender, b"lost") == 4
         assert send(w, sender, b"refused") == -ECONNREFUSED
+
+
+class Sleeper:
+    def __init__(self) -> None:
+        self.woken = False
+
+    def wake(self, queue: WaitQueue) -> None:
+        self.woken = True
+
+
+@CASES("write", host=False)
+def who_finds_no_room_for_a_datagram_is_woken(w: GuestWorld) -> None:
+    one, two = pair(w, S.SOCK_DGRAM)
+    data = bytes(50_000)
+    while not w.blocks("write", one, data, len(data)):
+        pass
+    file = w.task.files.get(one)
+    writer, poller = Sleeper(), Sleeper()
+    file.room_queue.add(writer)
+    file.queue.add(poller)
+    while not (writer.woken and poller.woken):
+        assert isinstance(receive(w, two), bytes), "all is read, and nobody was told"
+    assert w.again() == len(data)
 
 
 @CASES("sendmsg", "recvmsg")

@@ -97,7 +97,7 @@ def _sleep_on(task: Task, file: OpenFile, writing: bool) -> NoReturn:
     deadline = deadline_after(task, file.patience(writing))
     if deadline is not None and task.kernel.clock.monotonic() >= deadline:
         raise Errno(EAGAIN)
-    raise Block(file.queue, deadline=deadline, restart=deadline is None)
+    raise Block(file.room_queue if writing else file.queue, deadline=deadline, restart=deadline is None)
 
 
 # -- from the file to the guest ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from sandbox.abi.errno import EAGAIN, ECONNREFUSED, EDESTADDRREQ, EMSGSIZE, ENOT
 from sandbox.abi.flags import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from sandbox.vfs.node import OpenFile
 from sandbox.vfs.socket import EVENT_READ_HANGUP, Message, Owner, Socket, SocketFs
+from sandbox.wait import WaitQueue
 
 MOST_QUEUED = 10  # net.unix.max_dgram_qlen
 MOST_UDP = 65_507
@@ -116,6 +117,10 @@ class DatagramSocket(Socket):
         """Whose queue a sender sleeps on that got EAGAIN."""
         return destination or self.peer or self
 
+    @property
+    def room_queue(self) -> WaitQueue:
+        return self.blocked_on(None).queue
+
     def take(self, count: int, peek: bool) -> tuple[bytes, Message | None, int]:
         if not self.inbox:
             self.raise_error()
@@ -127,6 +132,8 @@ class DatagramSocket(Socket):
             self.inbox.popleft()
             self.use_up(message, len(message.data))
             self.queue.wake(events=POLLOUT | POLLWRNORM)
+            if self.peer is not None and self.peer.peer is self:
+                self.peer.queue.wake(events=POLLOUT | POLLWRNORM)  # who polls sleeps on its own
         return message.data[:count], message, len(message.data)
 
     def poll(self) -> int:

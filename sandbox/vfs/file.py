@@ -114,6 +114,11 @@ class OpenFile:
             self._queue = WaitQueue()
         return self._queue
 
+    @property
+    def room_queue(self) -> WaitQueue:
+        """Where who found no room to write waits."""
+        return self.queue
+
     def patience(self, writing: bool) -> int | None:
         """How many nanoseconds a call may wait for the file before it ends in EAGAIN; None: for ever."""
         return None
