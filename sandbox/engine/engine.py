@@ -47,6 +47,7 @@ _CPUID_REGISTERS = (
 _UNPACK = struct.Struct(f"={layout.REPORT_WORDS}Q").unpack_from
 _REASONS = {reason.value: reason for reason in StopReason}
 _ACCESS = {access.value: access for access in Access}
+_BUDGET = StopReason.BUDGET
 _MEMORY = {0: None, 1: "vm", 2: "pool"}
 _BRING = ctypes.CFUNCTYPE(c_uint64, c_uint64, c_uint64)
 
@@ -262,6 +263,12 @@ class Engine:
             stop.arguments = words[layout.ARGUMENT_0 : layout.ARGUMENT_0 + 6]
             stop.work = words[layout.WORK]
             stop.pc = words[layout.PC]
+            return stop
+        if reason == layout.STOP_BUDGET:
+            stop, report = self._stop, self._report
+            stop.reason = _BUDGET
+            stop.work = report[layout.WORK]
+            stop.pc = report[layout.PC]
             return stop
         return self._read_report(reason, context, space)
 

@@ -136,16 +136,6 @@ class LinuxMachine:
         """From a callback: end this run of the machine where it stands, so that it can be paused there."""
         self.halted = self.running
 
-    def next_ready(self) -> Task | None:
-        """Whose turn it is, taken out of the queue."""
-        ready = self.ready
-        while ready:
-            task = ready.popleft()
-            task.queued = False
-            if task.state == "ready":
-                return task
-        return None
-
     # -- sleeping and waking ----------------------------------------------------------------------------
 
     def sleep(self, task: Task, block: Block, number: int, arguments: tuple[int, ...]) -> None:

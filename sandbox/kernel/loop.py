@@ -42,10 +42,17 @@ def run_tasks(kernel: LinuxMachine, engine: Engine, budget: int) -> Outcome:
     work = 0
     outcome = kernel.outcome
     outcome.deadline = None
+    ready = kernel.ready
     while True:
         now = kernel.clock.monotonic()
         kernel.timers.expire(now)
-        task = kernel.next_ready()
+        task = None
+        while ready:
+            first = ready.popleft()
+            first.queued = False
+            if first.state == "ready":
+                task = first
+                break
         if task is None:
             deadline = kernel.timers.next()
             if kernel.virtual is None or not kernel.virtual.jumps or deadline is None:
@@ -56,7 +63,7 @@ def run_tasks(kernel: LinuxMachine, engine: Engine, budget: int) -> Outcome:
             left -= SLEEP_CHARGE
         else:
             share = left
-            if left > quantum and (kernel.ready or task.process.cpu_timers or kernel.timers.next() is not None):
+            if left > quantum and (ready or task.process.cpu_timers or kernel.timers.next() is not None):
                 share = quantum
             used, done = _run_task(kernel, engine, task, share if share > 0 else 1, now)
             left -= used
@@ -66,8 +73,9 @@ def run_tasks(kernel: LinuxMachine, engine: Engine, budget: int) -> Outcome:
             if kernel.exit_status is not None:
                 outcome.activity = _EXITED
                 break
-            if task.state == "ready":
-                kernel.enqueue(task)
+            if task.state == "ready" and not task.queued:
+                task.queued = True
+                ready.append(task)
         if left <= 0 or kernel.halted:
             kernel.halted = False
             outcome.activity = _RUNNABLE
@@ -170,7 +178,7 @@ def _run_task(kernel: LinuxMachine, engine: Engine, task: Task, budget: int, now
             context = task.context
         if kernel.doomed is not None or kernel.exit_status is not None or kernel.halted:
             break
-    kernel.settle_time(task)
+    task.usage.user += kernel.clock.monotonic() - kernel.slice_start
     if task.constant_calls:
         constant_calls.count(task)
     kernel.current = None

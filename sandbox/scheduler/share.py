@@ -18,9 +18,8 @@ from sandbox.scheduler.quota import Cap
 # Latency classes: the part of a quantum that one request of the class asks for. A short request has an early
 # deadline, so it is served soon; its share stays what its weight says.
 LATENCY_CLASSES = {"normal": 1, "interactive": 16}
-QUICK = (
-    512  # not normal: the first request after waking is this part; each next one is twice as long, up to the class's
-)
+# Other than normal: what part the first request after waking is; each next one is twice as long, up to the class's.
+QUICK = 512
 
 MINIMUM_WEIGHT = 1
 MAXIMUM_WEIGHT = 10_000
