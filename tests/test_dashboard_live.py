@@ -356,6 +356,34 @@ def test_a_deterministic_run_does_not_notice_spectators(tmp_path: Path) -> None:
     assert logs[0] == logs[1]
 
 
+def test_what_the_demo_shows_is_what_its_guests_hold() -> None:
+    """Its own fleet: values put into a guest are read on the screen, and shares are what the guests have counted."""
+    from sandbox.cli.demo import build, received
+
+    with Hypervisor(cores=2, engine_mode="exact", quantum=1 << 20) as room:
+        burners, others = build(room)
+        for vm in (*burners, *others):
+            vm.start()
+        session = Session(room)
+        counter = next(vm for vm in others if vm.name.startswith("counter"))
+        session.app.interface = replace(session.app.interface, selected=counter.identity)
+        session.wait_for("count 3")
+        counter.pause()
+        name = list(counter.registers)[8]
+        counter.registers[name] = 0x5417C0DE
+        counter.memory.write(counter.registers["sp"], b"unique-5126")
+        session.press("2")
+        session.wait_for("5417c0de")
+        session.press("4")
+        session.wait_for("unique-5126")
+        session.wait_for(lambda screen: all((row.uptime or 0) > 3 for row in session.app.view.rows if row.received))
+        shown = {row.name: row.received or 0 for row in session.app.view.rows}
+        counted = received(room, burners)
+        total = sum(shown[str(row["name"])] for row in counted)
+        for row in counted:
+            assert shown[str(row["name"])] / total == pytest.approx(row["received"], abs=0.04), row
+
+
 # The command itself, on a terminal and without one
 
 

@@ -151,7 +151,7 @@ class Collector:
         if part == "tasks":
             return task_views(machine) if linux else None
         if part == "files":
-            return files_view(machine, None, self._tree_of(machine, vm)) if linux else None
+            return files_view(machine, vm.console, self._tree_of(machine, vm)) if linux else None
         try:
             task = task_of(machine)
         except SandboxError:  # no task lives

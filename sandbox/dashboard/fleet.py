@@ -156,7 +156,8 @@ class Fleet:
     def host(self, events: int) -> HostView:
         history = {name: tuple(values) for name, values in self._history.items()}
         last = {name: values[-1] if values else 0.0 for name, values in history.items()}
-        _, size = self._hypervisor.pool_use()
+        used, size = self._hypervisor.pool_use()
+        shared = min(self._hypervisor.pool_shared(), used)
         states = [row.state for row in self.rows.values()]
         room = self._hypervisor
         meter = Meter(last["work"], None, history["work"])
@@ -164,6 +165,8 @@ class Fleet:
             cores=room.cores,
             busy=Meter(last["busy"], float(room.cores), history["busy"]),
             memory=Meter(last["memory"], float(size) if size else None, history["memory"]),
+            memory_shared=shared if size else None,
+            memory_private=used - shared if size else None,
             work=replace(meter),
             work_unit="code bytes" if room.exact else "",
             syscalls=Meter(last["syscalls"], None, history["syscalls"]),

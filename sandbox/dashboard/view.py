@@ -220,8 +220,8 @@ class FilesView:
     mounts: tuple[MountView, ...] = ()
     descriptors: tuple[DescriptorView, ...] = ()
     tree: tuple[EntryView, ...] = ()
-    bytes_read: int | None = None
-    bytes_written: int | None = None
+    bytes_read: int | None = None  # from the console
+    bytes_written: int | None = None  # to it
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,11 @@ class Spectacle:
                 self._turns.tape = Tape() if on else None
             return list(self._turns.tape.read()) if self._turns.tape is not None else []
 
+    def pool_shared(self) -> int:
+        """Bytes of the frame pool that are no VM's own: pages of files, which all share, and what engines need."""
+        pool = getattr(self._builder, "pool", None)
+        return pool.system.used * PAGE if pool is not None else 0
+
     def pool_use(self) -> tuple[int, int]:
         """Bytes of the frame pool in use, and its size; zeros when the builder has none."""
         pool = getattr(self._builder, "pool", None)

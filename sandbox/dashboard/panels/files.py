@@ -8,7 +8,7 @@ from sandbox.dashboard import figures
 from sandbox.dashboard.grid import Cell, Heading, beside, grid, nothing
 from sandbox.dashboard.interface import Interface
 from sandbox.dashboard.palette import Look
-from sandbox.dashboard.text import visible
+from sandbox.dashboard.text import line, visible
 from sandbox.dashboard.view import FilesView, View
 
 
@@ -16,9 +16,11 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
     files = view.detail.files if view.detail else None
     if files is None:
         return nothing("no files: a bare-metal board has none", columns, height)
+    rows = [_summary(files, columns)]
+    height -= 1
     if columns >= 150:
         third = columns // 3
-        return beside(
+        return rows + beside(
             [
                 (third, lambda cells, rows: _mounts(files, cells, rows, 0)),
                 (third, lambda cells, rows: _descriptors(files, cells, rows, interface.scroll)),
@@ -29,7 +31,7 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
             "  ",
         )
     half = columns // 2
-    return beside(
+    return rows + beside(
         [
             (half, lambda cells, rows: _left(files, interface, cells, rows)),
             (0, lambda cells, rows: _descriptors(files, cells, rows, interface.scroll)),
@@ -37,6 +39,17 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
         columns,
         height,
         "  ",
+    )
+
+
+def _summary(files: FilesView, columns: int) -> Text:
+    words = (
+        ("open files", str(len(files.descriptors))),
+        ("read from the console", figures.size(files.bytes_read)),
+        ("written to it", figures.size(files.bytes_written)),
+    )
+    return line(
+        [piece for label, value in words for piece in ((f"{label} ", "dim"), (f"{value}   ", "strong"))], columns
     )
 
 

@@ -39,17 +39,24 @@ def _title(view: View, interface: Interface, columns: int, look: Look) -> Text:
             left += ["   ", (f"{look.state(state)} {count} {state}", state)]
     notes = [
         "read-only" if interface.read_only else "",
+        _memory(host),
         host.mode,
         f"{host.engine} engine" if host.engine else "",
         f"up {span(host.uptime)}",
     ]
     right = f" {look.signs.dot} ".join(note for note in notes if note) + " "
     used = sum(width(piece if isinstance(piece, str) else piece[0]) for piece in left)
-    if used + len(right) + 1 > columns:
-        right = f"up {span(host.uptime)} "
+    for few in (notes[-2:], notes[-1:]):
+        if used + len(right) + 1 > columns:
+            right = f" {look.signs.dot} ".join(note for note in few if note) + " "
     if used + len(right) + 1 <= columns:
         left += [" " * (columns - used - len(right)), (right, "dim")]
     return line(left, columns)
+
+
+def _memory(host: HostView) -> str:
+    parts = (("private", host.memory_private), ("shared", host.memory_shared), ("compressed", host.memory_compressed))
+    return ", ".join(f"{size(amount)} {name}" for name, amount in parts if amount is not None)
 
 
 def _meters(host: HostView) -> list[tuple[str, str, Meter]]:

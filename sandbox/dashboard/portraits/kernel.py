@@ -71,7 +71,7 @@ def _command(task: Any) -> bytes:
     return peek(task.space, start, min(end - start, 256)).rstrip(b"\0").replace(b"\0", b" ")
 
 
-def files_view(machine: Any, figures: Any, tree: tuple[EntryView, ...]) -> FilesView:
+def files_view(machine: Any, console: Any, tree: tuple[EntryView, ...]) -> FilesView:
     mounts = []
     for mount in machine.mounts.table():
         used, size = _space(mount.filesystem)
@@ -90,8 +90,8 @@ def files_view(machine: Any, figures: Any, tree: tuple[EntryView, ...]) -> Files
         tuple(mounts),
         tuple(descriptors),
         tree,
-        getattr(figures, "input_bytes", None),
-        getattr(figures, "output_bytes", None),
+        console.total_input,
+        console.total,
     )
 
 
