@@ -214,7 +214,15 @@ def test_whoever_waits_is_woken() -> None:
 def test_capacity() -> None:
     _, writer = PipeFs().pipe()
     pipe = writer.pipe
-    sizes = [(0, 4096), (1, 4096), (4097, 8192), (65536, 65536), (1 << 20, 1 << 20), ((1 << 20) + 1, "EPERM"), (-1, "EINVAL")]
+    sizes = [
+        (0, 4096),
+        (1, 4096),
+        (4097, 8192),
+        (65536, 65536),
+        (1 << 20, 1 << 20),
+        ((1 << 20) + 1, "EPERM"),
+        (-1, "EINVAL"),
+    ]
     for size, expected in sizes:
         assert answer(pipe.resize, size, True) == expected
     writer.pipe.readers += 1
