@@ -1,5 +1,5 @@
 """How many cases a campaign of random ones runs: a few hundred that are the same every time by default, so that the
-suite is quick and fails only for a reason; as many new ones as `SANDBOX_TEST_MANY` says where it is set, 20,000 say.
+suite is quick and fails only for a reason; where `SANDBOX_TEST_MANY` is set, to 20,000 say, so many, and never fewer.
 """
 
 from __future__ import annotations
@@ -11,4 +11,4 @@ AT_LENGTH = bool(_WANTED)
 
 
 def cases(default: int) -> int:
-    return int(_WANTED) if AT_LENGTH else default
+    return max(default, int(_WANTED)) if AT_LENGTH else default
