@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import termios
+from typing import Any
 
 from tests.terminal import Emulator, Terminal
 
@@ -81,8 +82,9 @@ class Screen(Emulator):
 class GuestTerminal(Terminal):
     """`sandbox ARGUMENTS` (or `script`, in Python) with a terminal of its own."""
 
-    def __init__(self, *arguments: str, script: str = "") -> None:
-        super().__init__(["-c", script] if script else ["-m", "sandbox", *arguments])
+    def __init__(self, *arguments: str, script: str = "", home: str = "") -> None:
+        environment: dict[str, Any] = {"SANDBOX_HOME": home} if home else {}
+        super().__init__(["-c", script] if script else ["-m", "sandbox", *arguments], **environment)
         self.screen: Screen = Screen(80, 24)
 
     def __enter__(self) -> GuestTerminal:

@@ -137,7 +137,7 @@ def test_errors_come_back_as_what_they_are(
 
 
 def test_every_verb_is_called_somewhere() -> None:
-    source = Path(__file__).read_text()
+    source = Path(__file__).read_text() + Path(__file__).with_name("test_exec.py").read_text()
     assert [verb for verb in VERBS if f'"{verb}"' not in source] == []
 
 

@@ -3,6 +3,7 @@
     place.py      where the socket is, who may reach it, and how a stale one is told from a live one
     protocol.py   messages: newline-delimited JSON, versioned, bounded
     verbs.py      what can be asked: one table
+    executions.py programs that clients run in VMs, with their streams
     service.py    the threads behind the socket, for a hypervisor in this process
     client.py     what `sandbox ps` and its like use
     detach.py     a service in a process of its own, for `up --detach`

@@ -108,7 +108,8 @@ def failure(request_id: int | str | None, error: BaseException) -> dict[str, Any
     sentence = (
         str(error) if isinstance(error, SandboxError) else f"a defect of the service: {type(error).__name__}: {error}"
     )
-    return {"version": VERSION, "id": request_id, "ok": False, "error": {"kind": kind, "message": sentence}}
+    details = {"status": error.status} if isinstance(error, errors.LoadError) else {}
+    return {"version": VERSION, "id": request_id, "ok": False, "error": {"kind": kind, "message": sentence, **details}}
 
 
 def raise_failure(error: Any) -> None:
@@ -116,6 +117,8 @@ def raise_failure(error: Any) -> None:
     if not isinstance(error, dict):
         raise ProtocolError("an answer says neither ok nor what failed")
     kind, message = str(error.get("kind")), str(error.get("message"))
+    if kind == "LoadError":
+        raise errors.LoadError(message, 127 if error.get("status") == 127 else 126)
     made = getattr(errors, kind, None)
     if isinstance(made, type) and issubclass(made, SandboxError) and made is not errors.OutOfMemory:
         raise made(message)

@@ -21,6 +21,7 @@ from sandbox.control.protocol import ProtocolError, answer, encode, failure, par
 from sandbox.control.verbs import VERBS, check
 from sandbox.errors import ConfigurationError, SandboxError, StateError
 from sandbox.hypervisor import Hypervisor
+from sandbox.vm.execution import Execution
 
 MOST_CLIENTS = 64
 
@@ -36,6 +37,8 @@ class Service:
         self._clients: dict[socket.socket, threading.Thread] = {}
         self._threads: list[threading.Thread] = []
         self._guard = threading.Lock()
+        self._executions: dict[int, Execution] = {}
+        self._sessions = 0
         self._wanted_end = threading.Event()
 
     def start(self) -> Service:
@@ -89,6 +92,25 @@ class Service:
         with monitor:
             monitor.changed.wait_for(lambda: self.closing or done(), seconds)
             return done()
+
+    # What clients run in VMs
+
+    def open_execution(self, execution: Execution) -> int:
+        with self._guard:
+            self._sessions += 1
+            self._executions[self._sessions] = execution
+            return self._sessions
+
+    def execution(self, session: int) -> Execution:
+        with self._guard:
+            found = self._executions.get(session)
+        if found is None:
+            raise StateError("it has ended")
+        return found
+
+    def close_execution(self, session: int) -> None:
+        with self._guard:
+            self._executions.pop(session, None)
 
     # Threads
 

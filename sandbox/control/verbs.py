@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sandbox.control import executions
 from sandbox.errors import ConfigurationError, StateError
 from sandbox.events import EventLog
 from sandbox.quantity import parse_duration
@@ -260,6 +261,18 @@ def _plain(value: Any) -> Any:
 VM_NAME = Argument("vm", (str,), required=True)
 FOLLOW = Argument("follow", (bool,))
 TIME = (int, float, str, type(None))
+SESSION = Argument("session", (int,), required=True)
+WINDOW = (Argument("rows", (int,), required=True), Argument("columns", (int,), required=True))
+EXECUTION = (
+    VM_NAME,
+    Argument("program", (list,), required=True),
+    Argument("env", (dict, type(None))),
+    Argument("cwd", (str, type(None))),
+    Argument("user", (str, type(None))),
+    Argument("tty", (bool,)),
+    Argument("rows", (int,)),
+    Argument("columns", (int,)),
+)
 
 VERBS = {
     verb.name: verb
@@ -280,6 +293,9 @@ VERBS = {
         Verb("set", change, (VM_NAME, Argument("limits", (dict,), required=True)), f"limits: {', '.join(LIMITS)}"),
         Verb("wait", wait, (VM_NAME, Argument("timeout", TIME)), "until it has ended"),
         Verb("type", type_in, (VM_NAME, Argument("data", (str,)), Argument("end", (bool,))), "into its console"),
+        Verb("exec", executions.execute, EXECUTION, "run a program in it"),
+        Verb("exec-feed", executions.feed, (SESSION, Argument("data", (str,)), Argument("end", (bool,))), "its input"),
+        Verb("exec-resize", executions.resize, (SESSION, *WINDOW), "its terminal's window"),
         Verb("down", down, help="end everything"),
     )
 }

@@ -26,6 +26,7 @@ from typing import Any
 from sandbox.clock import Clock, Entropy, HostClock, HostEntropy, SeededEntropy, VirtualClock
 from sandbox.errors import ConfigurationError, SandboxError, StateError
 from sandbox.events import Created, Event, EventLog, LimitChanged, Note, Removed, Renamed
+from sandbox.hypervisor import entering
 from sandbox.hypervisor.builder import Builder, MachineBuilder, Surroundings
 from sandbox.hypervisor.report import statistics
 from sandbox.hypervisor.spectacle import Spectacle
@@ -49,6 +50,7 @@ from sandbox.scheduler import (
 )
 from sandbox.vm import OPTIONS, VM, Statistics, VmConfig, configure
 from sandbox.vm.configuration import change, check_name
+from sandbox.vm.execution import Execution
 
 EXACT_QUANTUM = 1 << 22  # code bytes: one or two milliseconds of an average guest
 FREE_QUANTUM = 2_000_000  # nanoseconds
@@ -360,6 +362,10 @@ class Hypervisor(Spectacle):
         with self.monitor:
             self._check_open()
             return self.wait_until(done, timeout)
+
+    def spawn(self, vm: VM, execution: Execution) -> None:
+        with self.monitor:
+            entering.spawn(self.monitor, self._drive, self._tenant(vm), execution)
 
     def step(self, vm: VM, count: int) -> None:
         with self.monitor:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from functools import partial
 
 from sandbox.abi.errno import Errno
 from sandbox.engine import isa_named
 from sandbox.errors import ConfigurationError
 from sandbox.events import Defect
+from sandbox.hypervisor import streams
 from sandbox.hypervisor.builder import Kind, Surroundings
 from sandbox.hypervisor.images import Images
 from sandbox.hypervisor.program import check_host_file, find_isa, place_in_guest
@@ -30,7 +30,6 @@ from sandbox.vfs.mount import Mounts
 from sandbox.vfs.node import OpenFile
 from sandbox.vfs.overlay import Overlay
 from sandbox.vfs.root import build_root, get_file, mount_at, mount_host, mount_proc
-from sandbox.vfs.stream import StreamFile, StreamNode
 from sandbox.vfs.tmpfs import Tmpfs
 from sandbox.vfs.volume import VolumeFs
 from sandbox.vm import VmConfig
@@ -143,7 +142,7 @@ class LinuxGround:
                 program=self._program,
                 cwd=config.cwd,
                 credentials=self._credentials,
-                stdio=self._terminal(machine) if config.tty else self._streams(machine),
+                stdio=self._streams(machine),
             )
             if machine.terminals.console is not None:
                 acquire(task.process, machine.terminals.console)
@@ -162,18 +161,9 @@ class LinuxGround:
 
     def _streams(self, machine: LinuxMachine) -> list[OpenFile]:
         console = self._surroundings.console
-        streams: list[OpenFile] = [StreamFile(None, console.renew_input(), machine.pipes)]
-        for number in (1, 2):
-            write = partial(console.put, number)
-            node = StreamNode(machine.pipes, machine.pipes.number(), write, None)
-            node.queue = console.output
-            streams.append(StreamFile(write, None, node=node))
-        return streams
-
-    def _terminal(self, machine: LinuxMachine) -> list[OpenFile]:
-        terminal, file = machine.terminals.make_console(owner=self._config.user[0])
-        self._surroundings.console.connect(terminal)
-        return [file, file.retain(), file.retain()]
+        if self._config.tty:
+            return streams.terminal(machine, console, self._config.user[0], first=True)[1]
+        return streams.pipes(machine, console)
 
     def change_limit(self, config: VmConfig, limit: str, machine: Machine | None) -> None:
         if limit == "memory":

@@ -87,7 +87,11 @@ def _process_ended(process: Process, word: int) -> None:
         _leave_terminal(process)
     process.ended.wake()
     parent = process.parent
-    assert parent is not None
+    if parent is None:  # it was entered from outside (start.py)
+        reap(process)
+        if process.on_end is not None:
+            process.on_end(word)
+        return
     number = process.exit_signal
     if number == SIGCHLD:
         action = parent.actions[SIGCHLD]

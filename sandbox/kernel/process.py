@@ -7,6 +7,7 @@ task, because clone(2) can share them in any combination.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -145,6 +146,7 @@ class Process:
         self.death_signal = 0  # PR_SET_PDEATHSIG
         self.keep_capabilities = False
         self.no_new_privileges = False
+        self.on_end: Callable[[int], None] | None = None  # whoever entered it from outside; gets the status word
 
     def inherit(self, old: Process) -> None:
         """What a forked process has from the one that forked it (which need not be its parent)."""

@@ -1,14 +1,18 @@
-"""The first process of a machine: from a mount table and an argument list to a task that is ready to run."""
+"""Processes that no process has made: the first one of a machine, and what its operator starts beside it (`enter`).
+
+From a mount table and an argument list to a task that is ready to run. A process that was entered has no parent, as one
+that comes from outside a process id namespace; nobody waits for it, and it vanishes when it ends.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import ENOENT, ENOTDIR, Errno
 from sandbox.abi.flags import RLIMIT_DATA, RLIMIT_NOFILE, RLIMIT_STACK
 from sandbox.engine import Context
-from sandbox.errors import ConfigurationError
+from sandbox.errors import ConfigurationError, StateError
 from sandbox.kernel import descriptors
 from sandbox.kernel.fdtable import FdTable
 from sandbox.kernel.frames import trampoline
@@ -40,6 +44,39 @@ def boot(
 ) -> Task:
     """Create process 1. `program` (default: argv[0]) is a path, or a name that is looked up on PATH; `stdio` become
     the descriptors 0, 1, 2 and their references are taken over. Raises LoadError, ConfigurationError."""
+    return _create(kernel, 1, argv, environment, program, cwd, credentials, stdio, None)
+
+
+def enter(
+    kernel: LinuxMachine,
+    argv: Sequence[bytes],
+    environment: Mapping[bytes, bytes],
+    *,
+    cwd: bytes = b"/",
+    credentials: Credentials | None = None,
+    stdio: Sequence[OpenFile] = (),
+    on_end: Callable[[int], None] | None = None,
+) -> Task:
+    """A further process, in a session of its own; `on_end` is called with its status word (wait(2)). No task of the
+    machine may be running. On failure `stdio` is still the caller's. Raises LoadError, ConfigurationError,
+    StateError."""
+    pid = kernel.new_pid()
+    if pid is None or kernel.exit_status is not None:
+        raise StateError("it has ended" if pid is not None else "it has as many tasks as it may have")
+    return _create(kernel, pid, argv, environment, argv[0], cwd, credentials, stdio, on_end)
+
+
+def _create(
+    kernel: LinuxMachine,
+    pid: int,
+    argv: Sequence[bytes],
+    environment: Mapping[bytes, bytes],
+    program: bytes | None,
+    cwd: bytes,
+    credentials: Credentials | None,
+    stdio: Sequence[OpenFile],
+    on_end: Callable[[int], None] | None,
+) -> Task:
     credentials = credentials or Credentials()
     root = kernel.mounts.root.top()
     shown = cwd.decode("utf-8", "backslashreplace")
@@ -60,23 +97,32 @@ def boot(
         )
     except Errno as error:
         raise for_operator(error, wanted.decode("utf-8", "backslashreplace")) from None
-    process = Process(kernel, 1, None)
+    process = Process(kernel, pid, None)
     process.limits = limits
+    process.on_end = on_end
     files = FdTable(limits.soft(RLIMIT_NOFILE), kernel.file_budget)
+    try:
+        for file in stdio:
+            files.allocate(file.retain())
+    except Errno:
+        stdio[len(files)].release()
+        files.release()
+        space.release()
+        raise StateError("it has as many open files as it may have") from None
     for file in stdio:
-        files.allocate(file)
+        file.release()
     task = Task(
         kernel,
         process,
-        1,
+        pid,
         context=Context(kernel.isa),
         space=space,
         files=files,
         fs=fs,
         credentials=credentials,
     )
-    kernel.processes[1] = process
-    kernel.last_pid = 1
+    kernel.processes[pid] = process
+    kernel.last_pid = pid
     enter_program(task, loaded)
     kernel.add_task(task)
     return task

@@ -17,6 +17,7 @@ from sandbox.machine import Machine
 from sandbox.quantity import parse_duration
 from sandbox.vm.configuration import VmConfig
 from sandbox.vm.console import Console
+from sandbox.vm.execution import Collector, Executed, Execution, order
 from sandbox.vm.host import Host
 from sandbox.vm.inspection import Hit, Memory, Registers, Syscall, TaskView, address_of, code_at, task_views
 from sandbox.vm.lifecycle import Lifecycle
@@ -141,6 +142,52 @@ class VM:
             config = change(config, limit, value)
         for limit, value in limits.items():
             self._host.change_limit(self, limit, value)
+
+    # Programs beside its first process
+
+    def exec(
+        self,
+        program: Any,
+        *,
+        input: bytes | str = b"",
+        env: Any = None,
+        cwd: str | bytes | None = None,
+        user: Any = None,
+        tty: bool = False,
+        timeout: float | str | None = None,
+    ) -> Executed:
+        """Run a program of the guest's to its end, like `subprocess.run`. `env` is added to the VM's own; `cwd` and
+        `user` are the VM's unless given. After `timeout` seconds it is killed. Raises LoadError, StateError."""
+        collector = Collector()
+        begun = Execution(self._host, self, order(self.config, program, env, cwd, user, tty))
+        begun.console.sink = collector
+        begun.console.set_input(input.encode() if isinstance(input, str) else bytes(input))
+        self._host.spawn(self, begun)
+        try:
+            status = begun.wait(timeout)
+        except GuestTimeout:
+            begun.kill()
+            status = 124
+        except BaseException:
+            begun.kill()
+            raise
+        return Executed(begun.order.program, status, bytes(collector.streams[1]), bytes(collector.streams[2]))
+
+    def spawn(
+        self,
+        program: Any,
+        *,
+        env: Any = None,
+        cwd: str | bytes | None = None,
+        user: Any = None,
+        tty: bool = False,
+        prepare: Callable[[Execution], None] = lambda execution: None,
+    ) -> Execution:
+        """Start a program of the guest's, and do not wait for it. `prepare` is called with it before it runs."""
+        begun = Execution(self._host, self, order(self.config, program, env, cwd, user, tty))
+        prepare(begun)
+        self._host.spawn(self, begun)
+        return begun
 
     # Looking inside
 

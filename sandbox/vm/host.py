@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sandbox.machine import Machine
 
 if TYPE_CHECKING:
+    from sandbox.vm.execution import Execution
     from sandbox.vm.front import VM
     from sandbox.vm.statistics import Statistics
 
@@ -29,6 +30,9 @@ class Host(Protocol):
 
     def wait_for(self, vm: VM, done: Callable[[], bool], timeout: int | None) -> bool:
         """Until `done()`, evaluated under the lock, or until so many nanoseconds of the hypervisor's clock."""
+
+    def spawn(self, vm: VM, execution: Execution) -> None:
+        """Start what it orders, and tell it when that has ended. Raises LoadError, StateError."""
 
     def step(self, vm: VM, count: int) -> None: ...
 
