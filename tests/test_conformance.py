@@ -11,9 +11,9 @@ import warnings
 
 import pytest
 
-from tests import conformance, debian, native
+from tests import conformance, debian, native, static_programs
 
-RUNS = [(isa, family) for isa in conformance.COMPILERS for family in conformance.FAMILIES]
+RUNS = [(isa, family) for isa in static_programs.COMPILERS for family in conformance.FAMILIES]
 
 
 @pytest.mark.parametrize(("isa", "family"), RUNS, ids=[f"{isa}-{family}" for isa, family in RUNS])

@@ -15,6 +15,7 @@ from sandbox.abi.signals import (
     SA_NODEFER,
     SA_RESETHAND,
     SA_RESTART,
+    SI_TIMER,
     SIG_DFL,
     SIG_IGN,
     SIGKILL,
@@ -35,7 +36,12 @@ if TYPE_CHECKING:
 
 def take_signal(task: Task, allowed: int) -> SignalInfo | None:
     """The next pending signal in `allowed`: the task's own before the process's."""
-    return task.signals.pending.take(allowed) or task.process.pending.take(allowed)
+    info = task.signals.pending.take(allowed) or task.process.pending.take(allowed)
+    if info is not None and info.code == SI_TIMER:
+        timer = task.process.timers.get(info.timer)
+        if timer is not None:
+            timer.taken(info)
+    return info
 
 
 def deliver(task: Task) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.abi.flags import RLIM_INFINITY, RLIMIT_CPU
 from sandbox.abi.signals import SIGKILL, SIGXCPU
-from sandbox.kernel.signals import kernel_signal, send_to_process
+from sandbox.kernel.signals import SignalInfo, kernel_signal, send_to_process
 
 if TYPE_CHECKING:
     from sandbox.kernel.process import Process
@@ -47,11 +47,18 @@ class IntervalTimer:
         """Nanoseconds until it fires, 0 when it is not armed; an armed timer never answers 0."""
         return 0 if self.deadline is None else max(1, self.deadline - self.now())
 
-    def _wait(self) -> None:
+    def taken(self, info: SignalInfo) -> None:
+        """The guest has taken the signal of this timer."""
+
+    def patience(self) -> int:
+        """How many nanoseconds at least until a period is looked at again: nobody may notice those between."""
+        return 0
+
+    def _wait(self, not_before: int = 0) -> None:
         if self.deadline is None:
             return
         if self.clock is None:
-            self._entry = self.process.kernel.timers.add(self.deadline, self)
+            self._entry = self.process.kernel.timers.add(max(self.deadline, not_before), self)
         else:
             self.process.cpu_timers.append(self)
 
@@ -70,9 +77,10 @@ class IntervalTimer:
         if deadline is None:
             return
         if interval:
-            count = max(1, (self.now() - deadline) // interval + 1)
+            now = self.now()
+            count = max(1, (now - deadline) // interval + 1)
             self.deadline = deadline + count * interval
-            self._wait()
+            self._wait(now + self.patience())
         else:
             count = 1
             self.deadline = None

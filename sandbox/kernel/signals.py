@@ -52,6 +52,7 @@ class SignalInfo:
     trap: int = 0  # x86: the vector and error code that the frame shows
     error: int = 0
     reason: str = ""  # a sentence for the report, when the task itself caused the signal
+    queued: bool = False  # it waits to be taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class PendingSignals:
         if self.bits & mask and info.number < SIGRTMIN:
             return  # a standard signal is pending at most once
         self.bits |= mask
+        info.queued = True
         self.queue.append(info)
 
     def take(self, allowed: int) -> SignalInfo | None:
@@ -137,12 +139,15 @@ class PendingSignals:
         number = (chosen & -chosen).bit_length()
         index = next(index for index, info in enumerate(self.queue) if info.number == number)
         info = self.queue.pop(index)
+        info.queued = False
         if not any(other.number == number for other in self.queue):
             self.bits &= ~bit(number)
         return info
 
     def discard(self, mask: int) -> None:
         if self.bits & mask:
+            for info in self.queue:
+                info.queued = info.queued and not bit(info.number) & mask
             self.queue = [info for info in self.queue if not bit(info.number) & mask]
             self.bits &= ~mask
 

@@ -147,7 +147,7 @@ def _uncommon(task: Task, file: OpenFile, command: int, argument: int) -> int:
             raise Errno(EBADF)
         if command == F.F_GETPIPE_SZ:
             return file.pipe.capacity
-        return file.pipe.resize(argument & 0xFFFFFFFF, task.credentials.capable(CAP_SYS_RESOURCE))
+        return task.kernel.pipes.resize(file, argument & 0xFFFFFFFF, task.credentials.capable(CAP_SYS_RESOURCE))
     if command in (F.F_ADD_SEALS, F.F_GET_SEALS):
         return _seals(task, file, command, argument)
     if command == F.F_GETOWN:

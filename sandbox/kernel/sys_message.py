@@ -101,7 +101,8 @@ def _send(
     if not stream and total > 1 << 20:
         raise Errno(EMSGSIZE)
     done: int = task.restart.get("done", 0)
-    passed = [] if done else file.world.send_files(files, task.limits.soft(RLIMIT_NOFILE))
+    most = min(task.limits.soft(RLIMIT_NOFILE), task.kernel.file_budget.limit)
+    passed = [] if done else file.world.send_files(files, most)
     try:
         while True:
             data = gather(task.space, segments, done, min(total - done, PIECE))

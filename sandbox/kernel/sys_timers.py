@@ -28,6 +28,7 @@ _SIGEV_SIGNAL, _SIGEV_NONE, _SIGEV_THREAD, _SIGEV_THREAD_ID = 0, 1, 2, 4
 _SIGEVENT = {8: Struct("<Qiii"), 4: Struct("<Iiii")}  # value, signal, notify, thread id
 _REAL_CLOCKS = (flags.CLOCK_REALTIME, flags.CLOCK_MONOTONIC, flags.CLOCK_BOOTTIME, flags.CLOCK_TAI)
 _MOST_OVERRUNS = 0x7FFFFFFF
+_PENDING_PATIENCE = 10_000_000
 
 
 # -- interval timers ---------------------------------------------------------------------------------------
@@ -108,15 +109,29 @@ class PosixTimer(IntervalTimer):
         self.overrun = 0
         self.pending: SignalInfo | None = None
 
+    def _is_pending(self) -> bool:
+        return self.pending is not None and self.pending.queued
+
+    def taken(self, info: SignalInfo) -> None:
+        if self.pending is not info:
+            return
+        self.pending = None
+        if self.deadline is None or not self.interval:
+            return
+        periods = max(0, (self.now() - self.deadline) // self.interval + 1)
+        self.overrun = info.overrun = min(self.overrun + periods, _MOST_OVERRUNS)
+        self.arm(self.deadline + periods * self.interval, self.interval)
+
+    def patience(self) -> int:
+        """While its signal waits to be taken, periods are only counted: that can be done later."""
+        return _PENDING_PATIENCE if self._is_pending() else 0
+
     def _notify(self, count: int) -> None:
         if self.notify == _SIGEV_NONE:
             return
         process = self.process
-        if self.pending is not None and any(
-            self.pending is info
-            for queue in (process.pending.queue, *(task.signals.pending.queue for task in process.threads.values()))
-            for info in queue
-        ):
+        if self._is_pending():
+            assert self.pending is not None
             self.overrun = min(self.overrun + count, _MOST_OVERRUNS)
             self.pending.overrun = self.overrun
             return

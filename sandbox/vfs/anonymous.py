@@ -22,6 +22,7 @@ class AnonymousFs(Filesystem):
         super().__init__()
         self.device = 0xD
         self.watchers = 0  # inotify descriptors: while there are none, nobody need be told anything
+        self.epoll_watches = 0
         self.cookie = 0  # of the last rename that was told
         self._last_ino = 0
 

@@ -16,7 +16,7 @@ from sandbox.vfs.file import OpenFile
 from sandbox.wait import WaitQueue
 
 MAX_DEPTH = 5
-MAX_WATCHES = 65536
+MAX_WATCHES = 65536  # of all sets of a VM
 _PRIVATE = EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE
 _ALWAYS = POLLERR | POLLHUP
 
@@ -62,8 +62,10 @@ class EpollFile(AnonymousFile):
             raise Errno(EEXIST)
         if isinstance(file, EpollFile) and (file.reaches(self) or 1 + file.depth() >= MAX_DEPTH):
             raise Errno(ELOOP)
-        if len(self._watches) >= MAX_WATCHES:
+        world = self._world()
+        if world.epoll_watches >= MAX_WATCHES:
             raise Errno(ENOSPC)
+        world.epoll_watches += 1
         watch = Watch(self, file, events, data)
         self._watches[fd, file] = watch
         file.queue.add(watch)
@@ -87,7 +89,13 @@ class EpollFile(AnonymousFile):
             raise Errno(ENOENT)
         self._discard(watch)
 
+    def _world(self) -> AnonymousFs:
+        world = self.node.filesystem
+        assert isinstance(world, AnonymousFs)
+        return world
+
     def _discard(self, watch: Watch) -> None:
+        self._world().epoll_watches -= 1
         watch.file.queue.discard(watch)
         self._ready.pop(watch, None)
 
@@ -146,5 +154,6 @@ class EpollFile(AnonymousFile):
     def close(self) -> None:
         for watch in self._watches.values():
             watch.file.queue.discard(watch)
+        self._world().epoll_watches -= len(self._watches)
         self._watches.clear()
         self._ready.clear()

@@ -284,7 +284,7 @@ class Filesystem:
     def __init__(self) -> None:
         self.device = 0
         self.listing_budget = 100_000  # directory entries that open directories may hold on to (file.py)
-        self.lock_budget = 10_000  # advisory locks on all files together (lock.py)
+        self.lock_budget = 4_096  # advisory locks on all files together (lock.py)
         self.watched = 0  # inodes that somebody watches (inotify.py): while it is 0, nobody need be told anything
 
     @property

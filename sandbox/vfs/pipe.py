@@ -142,12 +142,12 @@ class Pipe:
         self._slots.clear()
         self.size = 0
 
-    def resize(self, size: int, privileged: bool) -> int:
-        """F_SETPIPE_SZ: to the next power of two of pages; returns the new capacity."""
+    def resize(self, size: int, privileged: bool, most: int = MAX_CAPACITY) -> int:
+        """F_SETPIPE_SZ: to the next power of two of pages, unless that is growth beyond `most`; the new capacity."""
         if not 0 <= size <= 1 << 31:
             raise Errno(EINVAL)
-        capacity = max(PAGE, 1 << (size - 1).bit_length())
-        if capacity > MAX_CAPACITY and capacity > self.capacity:
+        capacity = max(PAGE, 1 << max(0, size - 1).bit_length())
+        if capacity > min(most, MAX_CAPACITY) and capacity > self.capacity:
             # Beyond pipe-max-size even the superuser gets no more here: the bytes are the host's.
             raise Errno(EPERM)
         if capacity < len(self._slots) * PAGE:
@@ -278,7 +278,7 @@ class PipeNode(Node):
     def __del__(self) -> None:
         filesystem = self.filesystem
         if isinstance(filesystem, PipeFs):
-            filesystem.capacity -= CAPACITY
+            filesystem.capacity -= self.pipe.capacity
 
     def stat(self) -> Stat:
         result = super().stat()
@@ -309,7 +309,8 @@ class PipeNode(Node):
 
 
 class PipeFs(Filesystem):
-    """Where the pipes of one VM live: their inode numbers, and how much they may hold together."""
+    """Where the pipes of one VM live: their inode numbers, and how much they may hold together. `capacity` is what
+    they could hold now."""
 
     name = "pipefs"
     magic = 0x50495045
@@ -329,7 +330,7 @@ class PipeFs(Filesystem):
     def pipe(self, flags: int = 0, uid: int = 0, gid: int = 0) -> tuple[PipeEnd, PipeEnd]:
         """The read end and the write end of a new pipe. `flags`: O_NONBLOCK, O_DIRECT (packets)."""
         capacity = CAPACITY if self.capacity + CAPACITY <= self.soft_limit else SMALL_CAPACITY
-        self.capacity += CAPACITY
+        self.capacity += capacity
         created = self._clock.realtime() if self._clock is not None else 0
         node = PipeNode(self, self.number(), Pipe(capacity), uid, gid, created)
         node.pipe.read_opens = node.pipe.write_opens = 1
@@ -337,3 +338,13 @@ class PipeFs(Filesystem):
         writer = PipeEnd(node, node.pipe, O_WRONLY | flags)
         reader._writers_before = -1
         return reader, writer
+
+    def resize(self, end: PipeEnd, size: int, privileged: bool) -> int:
+        """F_SETPIPE_SZ. Beyond the soft limit no pipe grows; FIFOs, which are not counted, never do."""
+        pipe, before = end.pipe, end.pipe.capacity
+        counted = end.node.filesystem is self
+        room = max(0, self.soft_limit - self.capacity) if counted else max(0, CAPACITY - before)
+        pipe.resize(size, privileged, before + room)
+        if counted:
+            self.capacity += pipe.capacity - before
+        return pipe.capacity

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BUFFER = 212_992  # net.core.rmem_default
 SMALL_BUFFER = 16_384
+MOST_UNACCEPTED = 4_096  # as many as one backlog may have
 LEAST_BUFFER = 2_304
 MOST_BUFFER = 425_984
 FIONREAD, TIOCOUTQ = 0x541B, 0x5411
@@ -74,6 +75,7 @@ class SocketFs(Filesystem):
         self.soft_limit = soft_limit
         self.held = 0  # bytes in all buffers
         self.in_flight = 0  # descriptors that are in messages
+        self.unaccepted = 0  # connections that lie in backlogs
         self.abstract: dict[bytes, Socket] = {}
         self.ports = {S.SOCK_STREAM: Ports(), S.SOCK_DGRAM: Ports()}
         self._last_ino = 0

@@ -20,13 +20,14 @@ from sandbox.abi.errno import (
     EINVAL,
     EISCONN,
     EMSGSIZE,
+    ENOBUFS,
     ENOTCONN,
     EPIPE,
     Errno,
 )
 from sandbox.abi.flags import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from sandbox.vfs.node import OpenFile
-from sandbox.vfs.socket import EVENT_READ_HANGUP, Message, Owner, Socket, SocketFs
+from sandbox.vfs.socket import EVENT_READ_HANGUP, MOST_UNACCEPTED, Message, Owner, Socket, SocketFs
 
 LEAST_ROOM = 2048  # poll says writable when so much fits
 
@@ -97,6 +98,9 @@ class StreamSocket(Socket):
             return
         if len(other._backlog) > other._limit:
             raise Errno(EAGAIN)  # sleeps on the listener's queue
+        if self.world.unaccepted >= MOST_UNACCEPTED:
+            raise Errno(ENOBUFS)
+        self.world.unaccepted += 1
         accepted = StreamSocket(self.world, other.family, self.kind, self.protocol, 0, other.owner)
         accepted.address = self.peer_address if self.peer_address is not None else other.address
         accepted.receive_buffer, accepted.send_buffer = other.receive_buffer, other.send_buffer
@@ -120,6 +124,7 @@ class StreamSocket(Socket):
                 raise Errno(EINVAL)
             raise Errno(EAGAIN)
         accepted = self._backlog.popleft()
+        self.world.unaccepted -= 1
         accepted.flags |= flags
         self.queue.wake()
         return accepted
@@ -162,6 +167,7 @@ class StreamSocket(Socket):
     def _drop_backlog(self) -> None:
         backlog, self._backlog = self._backlog, None
         for waiting in backlog or ():
+            self.world.unaccepted -= 1
             waiting.release()
 
     # -- data ---------------------------------------------------------------------------------------------

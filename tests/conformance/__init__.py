@@ -8,29 +8,16 @@ kernel runs it first: what passes there must pass in the sandbox, on every ISA (
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
 
 import sandbox
-from tests import debian, native
+from tests import native, static_programs
 
 HERE = Path(__file__).parent
 FAMILIES = sorted(path.stem for path in HERE.glob("*.c") if path.stem != "check")
-TIME_BITS_64 = ("-D_TIME_BITS=64",)
-COMPILERS: dict[str, tuple[str, ...]] = {
-    "x86_64": ("x86_64-linux-gnu-gcc",),
-    "i386": ("i686-linux-gnu-gcc",),  # with the calls whose times have 32 bits; arm has the others
-    "arm64": ("aarch64-linux-gnu-gcc",),
-    "arm": ("arm-linux-gnueabihf-gcc", *TIME_BITS_64),
-    "riscv64": ("riscv64-linux-gnu-gcc",),
-}
-# -w: compilers see that many calls are wrong on purpose.
-FLAGS = "-std=gnu11 -O1 -w -static -pthread -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64".split()
 PATIENCE = 300
 
 Results = dict[str, str]  # by name of the check: "" or why it failed
@@ -38,28 +25,7 @@ Results = dict[str, str]  # by name of the check: "" or why it failed
 
 def program(isa: str) -> Path:
     """The suite for an ISA, compiled when it is not there yet. Raises debian.Unavailable."""
-    compiler, *more = COMPILERS[isa]
-    if shutil.which(compiler) is None:
-        raise debian.Unavailable(f"{compiler} is not here")
-    sources = sorted(HERE.glob("*.[ch]"))
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
-    digest = hashlib.sha256(repr((version, FLAGS, more)).encode())
-    for path in sources:
-        digest.update(path.name.encode() + path.read_bytes())
-    place = debian.cache_directory() / "conformance" / f"{isa}-{digest.hexdigest()[:16]}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with debian.locked(place.parent / f".lock-{isa}"):
-        if not place.is_file():
-            partial = place.with_suffix(".partial")
-            names = [path.name for path in sources if path.suffix == ".c"]
-            command = [compiler, *FLAGS, *more, "-o", str(partial), *names]
-            done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            for old in place.parent.glob(f"{isa}-*"):
-                if old != partial:
-                    old.unlink()
-            partial.rename(place)
-    return place
+    return static_programs.build(isa, HERE)
 
 
 def results(output: bytes) -> Results:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from tests import conformance
+from tests import conformance, static_programs
 
 
 def main(isas: list[str]) -> int:
     missed = 0
-    for isa in isas or list(conformance.COMPILERS):
+    for isa in isas or list(static_programs.COMPILERS):
         total = passed = native = 0
         for family in conformance.FAMILIES:
             demanded = conformance.on_host(family, isa)
