@@ -114,7 +114,7 @@ def _engine_alone(room: Hypervisor) -> float:
 # What scheduling costs
 
 
-def overhead(mode: str = "free", count: int = 20, rounds: int = 5, turns: int = 3_000_000) -> Values:
+def overhead(mode: str = "free", count: int = 20, rounds: int = 5, turns: int = 15_000_000) -> Values:
     """Percent more CPU time for compute-bound VMs under the scheduler than one after the other; the median of pairs."""
     together, apart = [], []
     for _ in range(rounds):

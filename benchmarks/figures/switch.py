@@ -15,7 +15,7 @@ from benchmarks.figure import Result, Row
 from benchmarks.fleets import Values, measure
 from benchmarks.peers import OURS, TWIN, NotMeasured
 
-ROUNDS = {OURS: 3_000_000, TWIN: 150_000}  # of the burner
+ROUNDS = {OURS: 15_000_000, TWIN: 150_000}  # of the burner
 
 
 class SwitchFigure:
