@@ -299,6 +299,7 @@ def _from_pipe(
 ) -> int:
     data = _waiting_data(source, count, nonblocking)
     if not data:
+        _expect_reader(task, target)
         return 0
     if target.node.mode & S_IFMT == S_IFREG:
         data = data[: room(task, target, len(data), target_at)]
@@ -325,13 +326,18 @@ def _deliver(task: Task, target: OpenFile, data: bytes, at: int | None, nonblock
         raise
 
 
+def _expect_reader(task: Task, target: OpenFile) -> None:
+    """A pipe that nobody reads is broken, even for nothing."""
+    if isinstance(target, PipeEnd) and not target.pipe.present(reading=True):
+        broken_pipe(task)
+        raise Errno(EPIPE)
+
+
 def _into_pipe(
     task: Task, source: OpenFile, target: PipeEnd, count: int, source_at: int | None, nonblocking: bool
 ) -> int:
     pipe = target.pipe
-    if not pipe.present(reading=True):
-        broken_pipe(task)
-        raise Errno(EPIPE)
+    _expect_reader(task, target)
     free = pipe.room
     if free <= 0:
         wait_for(target, nonblocking)
@@ -356,7 +362,10 @@ def tee(task: Task, source_fd: int, target_fd: int, count: int, flags: int) -> i
         raise Errno(EINVAL)
     now = bool(flags & SPLICE_F_NONBLOCK)
     data = _waiting_data(source, count, now)
-    return _deliver(task, target, data, None, now) if data else 0
+    if not data:
+        _expect_reader(task, target)
+        return 0
+    return _deliver(task, target, data, None, now)
 
 
 def vmsplice(task: Task, fd: int, address: int, count: int, flags: int) -> int:
