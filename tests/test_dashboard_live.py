@@ -152,6 +152,8 @@ def test_breakpoints_calls_and_addresses_to_continue_to(room: Hypervisor, tmp_pa
     path.write_text(ECHO)
     vm = room.create("echo", [str(path)], memory="1M").start()
     session = Session(room)
+    session.press("3")
+    session.wait_for("read 0")  # it sleeps there
     session.press("2 ")
     session.press("bag\tx\x7f\r")  # completed: b, then "again"
     assert "breakpoint at" in session.app.interface.message
@@ -321,6 +323,51 @@ def test_a_hostile_flood_on_a_terminal(tmp_path: Path) -> None:
         terminal.press("q")
         terminal.wait_for_end(PATIENCE)
         assert terminal.is_restored()
+
+
+def test_every_panel_of_a_board(room: Hypervisor) -> None:
+    from sandbox.guests import guest as shipped
+
+    serial = shipped("serial", "riscv64")
+    vm = room.create("board", [str(serial.path)], board=serial.board, memory="16M").start()
+    session = Session(room, 100, 40)
+    session.press("i")
+    session.press("typed-3358\r")
+    session.wait_for("TYPED-3358")
+    session.press("\x1d")
+    for state in ("running", "paused"):
+        for tab in "123456789":
+            session.press(tab)
+            session.wait_for(state)
+        session.press("7")
+        session.wait_for("uart16550  0x10000000-0x10000100  interrupt ▼ low")
+        session.press("4")
+        session.wait_for("REGIONS")
+        session.press(" " if state == "running" else "")
+    session.press("2ss")
+    session.wait_for("wfi")
+    for keys, answer in (("S", "no system calls"), ("b0x80000000\r", "no breakpoints"), ("bmain\r", "no symbol")):
+        session.press(keys)
+        assert answer in session.app.interface.message
+    assert vm.state == "paused"
+    assert [event.line() for event in room.events() if event.kind == "defect"] == []
+
+
+def test_a_panel_that_fails_is_told_once_and_the_others_go_on(
+    room: Hypervisor, guest: VM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("of ours")
+
+    monkeypatch.setattr("sandbox.dashboard.collector.processor_view", fail)
+    session = Session(room)
+    for _ in range(3):
+        session.press("2")
+    session.press("3")
+    session.wait_for("argument-3107")
+    defects = [event.record.text() for event in room.events() if event.kind == "defect"]
+    assert len(defects) == 1 and "RuntimeError: of ours" in defects[0]
+    assert guest.state == "running"
 
 
 def test_ten_megabytes_a_second_do_not_slow_the_others(room: Hypervisor, guest: VM) -> None:

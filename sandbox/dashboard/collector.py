@@ -35,6 +35,7 @@ from sandbox.dashboard.view import (
     VmView,
 )
 from sandbox.errors import SandboxError, StateError
+from sandbox.events import Defect
 from sandbox.hypervisor import Hypervisor
 from sandbox.loader import Symbols
 from sandbox.scheduler import POLICIES
@@ -62,6 +63,7 @@ class Collector:
         self._registers: dict[str, tuple[dict[str, int], dict[str, int]]] = {}  # (before, now) by identity
         self._symbols: dict[tuple[str, bytes], Symbols] = {}
         self._tree: tuple[str, float, tuple[EntryView, ...]] = ("", 0.0, ())
+        self._defects: set[tuple[str, str]] = set()  # told already
         self._kept: dict[tuple[str, str], Any] = {}  # the last portrait, for turns that are too long to wait for
 
     # --- views ---
@@ -128,7 +130,10 @@ class Collector:
 
         def look(machine: Any) -> None:
             for part in wanted:
-                found[part] = self._portrait(part, machine, vm, row, wish)
+                try:
+                    found[part] = self._portrait(part, machine, vm, row, wish)
+                except Exception as error:  # of ours, about one panel of one VM: the others go on
+                    self._tell_defect(vm, part, error)
 
         try:
             seen = self._hypervisor.glance(vm, look)
@@ -143,6 +148,11 @@ class Collector:
         elif row.state in ("running", "paused"):
             found = {part: self._kept[identity, part] for part in wanted if (identity, part) in self._kept}
         return found
+
+    def _tell_defect(self, vm: VM, part: str, error: Exception) -> None:
+        if (vm.identity, part) not in self._defects:
+            self._defects.add((vm.identity, part))
+            self._hypervisor.log.record(vm.name, Defect(f"the panel {part}", f"{type(error).__name__}: {error}"))
 
     def _portrait(self, part: str, machine: Any, vm: VM, row: VmView, wish: Wish) -> Any:
         if part == "devices":

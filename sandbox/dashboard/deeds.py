@@ -120,6 +120,8 @@ class Deeds:
 
     def _syscall(self, vm: VM, value: Any, resolve: Resolve) -> Done:
         """On until right after the next call, or into it where it sleeps."""
+        if vm.config.board is not None:
+            raise StateError(f"{vm.name} is a board: it makes no system calls")
         self._require_paused(vm)
         self._waits[vm.identity] = vm.step_syscall(partial(self._called, vm))
         return Done(f"{vm.name} runs on to its next system call")

@@ -236,8 +236,7 @@ class DeviceView:
     start: int
     end: int
     registers: tuple[DeviceRegister, ...] = ()
-    interrupt: int | None = None
-    asserted: bool = False
+    lines: tuple[tuple[str, bool], ...] = ()  # interrupt lines by name, and whether each is high
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,15 +35,11 @@ def render(view: View, interface: Interface, columns: int, height: int, look: Lo
 def _list(devices: tuple[DeviceView, ...], interface: Interface, columns: int, height: int, look: Look) -> list[Text]:
     rows: list[Text] = []
     for device in devices:
-        line_sign: Piece = ""
-        if device.interrupt is not None:
-            level = f"{look.signs.up} raised" if device.asserted else f"{look.signs.down} low"
-            line_sign = (f"  irq {device.interrupt} {level}", "changed" if device.asserted else "dim")
-        rows.append(
-            line(
-                [(device.name, "accent"), (f"  {device.start:#010x}-{device.end:#010x}", "address"), line_sign], columns
-            )
-        )
+        head: list[Piece] = [(device.name, "accent"), (f"  {device.start:#010x}-{device.end:#010x}", "address")]
+        for name, high in device.lines:
+            level = f"{look.signs.up} high" if high else f"{look.signs.down} low"
+            head.append((f"  {name} {level}", "changed" if high else "dim"))
+        rows.append(line(head, columns))
         pieces: list[Piece] = ["   "]
         used = 3
         for register in device.registers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.dashboard.view import DeviceRegister, DevicesView, DeviceView
+from sandbox.devices.device import InterruptLine
 
 
 def devices_view(machine: Any) -> DevicesView:
@@ -12,15 +13,14 @@ def devices_view(machine: Any) -> DevicesView:
     for attachment in machine.wiring.bus.attachments:
         device = attachment.device
         registers = tuple(DeviceRegister(name, value) for name, value in device.registers().items())
-        line = getattr(device, "line", None)
+        lines = [(name, line.level) for name, line in vars(device).items() if isinstance(line, InterruptLine)]
         views.append(
             DeviceView(
                 getattr(device, "name", type(device).__name__.lower()),
                 attachment.start,
                 attachment.end,
                 registers,
-                getattr(device, "interrupt", None),
-                bool(getattr(line, "level", False)),
+                tuple(lines),
             )
         )
     return DevicesView(tuple(views))

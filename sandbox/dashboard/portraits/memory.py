@@ -74,7 +74,7 @@ def _pages(space: Any, start: int, end: int) -> tuple[str, int]:
         entries = pool.entries[leaf * layout.LEAF_ENTRIES + first : leaf * layout.LEAF_ENTRIES + first + size]
         shared_leaf = pool.references[leaf] > 1
         for index, entry in enumerate(entries):
-            if not entry & layout.PRESENT:
+            if not entry & layout.PRESENT or entry & layout.DEVICE:  # a device's page has no frame
                 continue
             resident += 1
             letter = _letter(entry, pool, shared_leaf)
