@@ -263,6 +263,19 @@ def test_crashes_are_reported(options: dict[str, object]) -> None:
             assert vm.crash is not None and vm.crash.registers and vm.crash.regions
 
 
+def test_calls_that_do_not_exist_are_told_apart_up_to_a_number(tmp_path: Path) -> None:
+    """A guest that calls every number there is does not fill the host's memory with counters."""
+    path = tmp_path / "numbers.s"
+    path.write_text(
+        "# arch: x86_64\n_start: mov ebx, 2000\nagain: lea eax, [rbx + 100000]\nsyscall\ndec ebx\njnz again\n"
+        "xor edi, edi\nmov eax, 231\nsyscall\n"
+    )
+    stats = sandbox.run([str(path)]).stats
+    assert stats.syscall_count == 2001
+    assert len(stats.unknown_syscalls) == 257 and stats.unknown_syscalls["others"] == 2000 - 256
+    assert len(stats.syscalls) == 258 and stats.syscalls["others"] == 2000 - 256
+
+
 def test_system_calls_can_be_watched_and_replaced() -> None:
     with Hypervisor() as room:
         vm = room.create("it", [path_of("hello", "arm64")])

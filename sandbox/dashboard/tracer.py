@@ -10,6 +10,7 @@ from sandbox.dashboard.view import FrequentView, SyscallsView, SyscallView
 from sandbox.vm import VM
 
 _KEPT = 500
+_MOST_NAMES = 1000
 
 
 @dataclass(slots=True)
@@ -46,7 +47,11 @@ class Tracer:
         """Called by the thread that runs the guest."""
         call = parse(line, self._count, took)
         self._count += 1
-        seen = self._seen.setdefault(call.name, _Seen())
+        seen = self._seen.get(call.name)
+        if seen is None:
+            if len(self._seen) >= _MOST_NAMES:  # a guest may call what there is not, under any number
+                self._seen.clear()
+            seen = self._seen[call.name] = _Seen()
         seen.errors += bool(call.error)
         if took is not None:
             seen.timed += 1

@@ -36,7 +36,7 @@ def dispatch(task: Task, number: int, arguments: tuple[int, ...]) -> int | None:
 def _unexpected(task: Task, number: int, error: Exception) -> int:
     kernel = task.kernel
     if isinstance(error, KeyError) and number not in kernel.calls:
-        kernel.stats.unknown[NAMES[task.isa].get(number, f"syscall_{number}")] += 1
+        kernel.stats.refuse(number, NAMES[task.isa].get(number, f"syscall_{number}"))
         return -ENOSYS
     if isinstance(error, OutOfMemory):
         return -ENOMEM
