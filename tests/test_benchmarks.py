@@ -24,7 +24,7 @@ GNU_PREFIX = {
     "arm": "arm-linux-gnueabihf-",
     "riscv64": "riscv64-linux-gnu-",
 }
-NAMES = ("mix", "walk", "getppid")
+NAMES = ("mix", "walk", "getppid", "tasks")
 REPRODUCED_BY = "12.2.0"  # the gcc of Debian 12
 
 # argv, and the checksum that every ISA prints.
@@ -35,6 +35,10 @@ RUNS = {
     "floating point": (["mix", "f", "1"], b"02d89d80\n"),
     "walk": (["walk", "1000"], b"e87be9c3\n"),
     "getppid": (["getppid", "10"], b"00000000\n"),
+    "getpid": (["tasks", "g", "10"], b"00000000\n"),
+    "fork": (["tasks", "f", "3"], b"00000000\n"),
+    "ping-pong": (["tasks", "p", "10"], b"00000000\n"),
+    "threads": (["tasks", "t", "3"], b"00000000\n"),
 }
 
 
@@ -73,8 +77,8 @@ def test_sandbox_agrees(isa: str, run: str) -> None:
 @pytest.mark.parametrize("isa", ISAS)
 def test_stock_peer_agrees(isa: str) -> None:
     stock = next(peer for peer in standard(None) if peer.name == STOCK)
-    jobs = [Job(isa, argv[0], tuple(argv[1:])) for argv, _ in RUNS.values() if argv[0] != "walk"]
-    expected = [output.decode() for argv, output in RUNS.values() if argv[0] != "walk"]
+    jobs = [Job(isa, argv[0], tuple(argv[1:])) for argv, _ in RUNS.values() if argv[0] not in ("walk", "tasks")]
+    expected = [output.decode() for argv, output in RUNS.values() if argv[0] not in ("walk", "tasks")]
     assert [measured.output for measured in stock.measure(jobs, 1)] == expected
 
 
