@@ -23,6 +23,7 @@ from sandbox.abi.errno import (
     ERANGE,
 )
 from sandbox.abi.structs import BITS
+from sandbox.kernel.views import KernelView
 from tests.syscall_cases import Cases, World
 from tests.syscall_worlds import BAD, Blocked, GuestWorld
 
@@ -206,6 +207,7 @@ def a_receiver_waits(w: GuestWorld) -> None:
         other = w.other()
         assert other.blocks("msgrcv", q, bytearray(w.word + 8), 8, 5, 0)
         assert send(w, q, 4, b"no") == 0
+        assert [row[1:5] for row in KernelView(w.machine).message_queues()] == [(q, 0o600, 2, 1)]
         try:
             other.again()
         except Blocked:
@@ -324,6 +326,7 @@ def a_sleeper_is_counted_and_woken(w: GuestWorld) -> None:
         other = w.other()
         assert other.blocks("semop", s, operations((1, -3, 0)), 1)
         assert w.call("semctl", s, 1, command(w, F.GETNCNT), 0) == 1
+        assert [row[1:4] for row in KernelView(w.machine).semaphores()] == [(s, 0o600, 2)]
         assert w.call("semctl", s, 1, command(w, F.GETZCNT), 0) == 0
         assert w.call("semop", s, operations((1, 3, 0)), 1) == 0
         assert other.again() == 0
@@ -360,6 +363,8 @@ def attached_twice(w: GuestWorld) -> None:
         assert w.call("shmctl", s, command(w, F.IPC_STAT), status) == 0
         fields = layout.unpack(status)
         assert fields[5] == 0o600 and fields[7] == 5000 and fields[-1] == 2
+        (row,) = KernelView(w.machine).shared_memory()
+        assert row[1:4] == (s, 0o600, 5000) and row[6] == 2
         assert w.call("shmdt", one) == 0
         assert w.call("shmdt", one) == -EINVAL
         assert w.call("shmctl", s, command(w, F.IPC_RMID), None) == 0

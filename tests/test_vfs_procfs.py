@@ -111,6 +111,15 @@ class FakeSystem:
     def pids(self) -> Iterable[int]:
         return sorted(self.names)
 
+    def message_queues(self) -> list[tuple[int, ...]]:
+        return [(-1, 32768, 0o640, 5, 1, 7, 0, 1000, 100, 0, 0, 11, 0, 10)]
+
+    def semaphores(self) -> list[tuple[int, ...]]:
+        return [(0x1234, 0, 0o600, 3, 0, 0, 0, 0, 12, 10)]
+
+    def shared_memory(self) -> list[tuple[int, ...]]:
+        return []
+
     def process(self, pid: int, tid: int = 0) -> FakeProcess | None:
         if pid not in self.names or tid not in (0, pid, pid + 100):
             return None
@@ -377,3 +386,15 @@ def test_a_text_is_of_one_piece(system: FakeSystem) -> None:
     assert file.read(10, 6) == b"prog) R 1\n"
     file.seek(0, 0)
     assert b"changed" in file.read(100)
+
+
+def test_ipc_is_shown_as_ipcs_reads_it(system: FakeSystem) -> None:
+    queues, semaphores, segments = (
+        read(system, b"proc/sysvipc/" + name).splitlines() for name in (b"msg", b"sem", b"shm")
+    )
+    assert [int(word, 8 if column == 2 else 10) for column, word in enumerate(queues[1].split())] == [
+        -1, 32768, 0o640, 5, 1, 7, 0, 1000, 100, 0, 0, 11, 0, 10,
+    ]  # fmt: skip
+    assert semaphores[1].split() == b"4660 0 600 3 0 0 0 0 12 10".split()
+    assert len(queues[0].split()) == 14 and len(semaphores[0].split()) == 10
+    assert len(segments) == 1 and len(segments[0].split()) == 16

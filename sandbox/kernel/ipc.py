@@ -40,9 +40,13 @@ class IpcObject:
         self.gone = False
         self.queue = WaitQueue()  # woken when a waiting call may go on
 
+    @property
+    def owners(self) -> tuple[int, int, int, int]:
+        return self.uid, self.gid, self.cuid, self.cgid
+
     def permissions(self) -> tuple[int, ...]:
         """The fields of struct ipc64_perm."""
-        return (self.key, self.uid, self.gid, self.cuid, self.cgid, self.mode, self.identifier // _INDEXES & 0xFFFF)
+        return (self.key, *self.owners, self.mode, self.identifier // _INDEXES & 0xFFFF)
 
     def expect(self, task: Task, wanted: int) -> None:
         """`wanted`: permission bits, of any class of users. Raises Errno(EACCES)."""

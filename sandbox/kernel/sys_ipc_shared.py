@@ -48,12 +48,15 @@ class Segment(IpcObject):
         if self.doomed and not self.attachments(kernel):
             kernel.ipc.segments.remove(self)
 
+    @property
+    def shown_mode(self) -> int:
+        return self.mode | (SHM_DEST if self.doomed else 0) | (SHM_LOCKED if self.locked else 0)
+
     def status(self, task: Task) -> bytes:
         """struct shmid_ds."""
-        key, uid, gid, cuid, cgid, mode, sequence = self.permissions()
-        mode |= (SHM_DEST if self.doomed else 0) | (SHM_LOCKED if self.locked else 0)
+        *first, _, sequence = self.permissions()
         return ipc_abi.SHMID_DS[task.isa].pack(
-            key, uid, gid, cuid, cgid, mode, sequence,
+            *first, self.shown_mode, sequence,
             self.size, self.attached, self.detached, self.changed, self.creator, self.last,
             self.attachments(task.kernel),
         )  # fmt: skip

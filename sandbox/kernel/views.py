@@ -286,6 +286,22 @@ class KernelView:
     def pids(self) -> Iterable[int]:
         return sorted(self._kernel.processes)
 
+    def message_queues(self) -> Iterable[tuple[int, ...]]:
+        for queue in self._kernel.ipc.queues:
+            yield (queue.key, queue.identifier, queue.mode, queue.bytes, len(queue.messages), queue.last_sender,
+                   queue.last_receiver, *queue.owners, queue.sent, queue.received, queue.changed)  # fmt: skip
+
+    def semaphores(self) -> Iterable[tuple[int, ...]]:
+        for found in self._kernel.ipc.sets:
+            yield (found.key, found.identifier, found.mode, len(found.values), *found.owners, found.operated,
+                   found.changed)  # fmt: skip
+
+    def shared_memory(self) -> Iterable[tuple[int, ...]]:
+        for segment in self._kernel.ipc.segments:
+            yield (segment.key, segment.identifier, segment.shown_mode, segment.size, segment.creator, segment.last,
+                   segment.attachments(self._kernel), *segment.owners, segment.attached, segment.detached,
+                   segment.changed, segment.memory.blocks << 12, 0)  # fmt: skip
+
     def process(self, pid: int, tid: int = 0) -> ProcessView | None:
         process = self._kernel.processes.get(pid)
         if process is None:

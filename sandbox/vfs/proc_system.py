@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Union
 
@@ -147,6 +147,34 @@ FILES: dict[bytes, Callable[[SystemView], bytes]] = {
 }
 
 _SOCKETS = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+
+def _ipc(
+    header: bytes, row: bytes, read: Callable[[SystemView], Iterable[tuple[int, ...]]]
+) -> Callable[[SystemView], bytes]:
+    """A file of /proc/sysvipc (ipc/util.c); ipcs(1) reads them."""
+    return lambda view: header + b"\n" + b"".join(row % fields + b"\n" for fields in read(view))
+
+
+SYSVIPC: dict[bytes, Callable[[SystemView], bytes]] = {
+    b"msg": _ipc(
+        b"       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid"
+        b"      stime      rtime      ctime",
+        b"%10d %10d  %4o  %10d %10d %5d %5d %5d %5d %5d %5d %10d %10d %10d",
+        lambda view: view.message_queues(),
+    ),
+    b"sem": _ipc(
+        b"       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime",
+        b"%10d %10d  %4o %10d %5d %5d %5d %5d %10d %10d",
+        lambda view: view.semaphores(),
+    ),
+    b"shm": _ipc(
+        b"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid"
+        b"      atime      dtime      ctime                   rss                  swap",
+        b"%10d %10d  %4o %21d %5d %5d  %5d %5d %5d %5d %5d %10d %10d %10d %21d %21d",
+        lambda view: view.shared_memory(),
+    ),
+}
 
 # /proc/PID/net: the tables' heads. What is in them, the network has to fill in.
 NETWORK: dict[bytes, Callable[[SystemView], bytes]] = {

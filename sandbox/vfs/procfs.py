@@ -69,6 +69,9 @@ class ProcRoot(ProcDirectory):
         children[b"thread-self"] = lambda path: ProcLink(filesystem, inode_number(path), lambda: _thread(filesystem))
         children[b"mounts"] = lambda path: ProcLink(filesystem, inode_number(path), lambda: b"self/mounts")
         children[b"net"] = lambda path: ProcLink(filesystem, inode_number(path), lambda: b"self/net")
+        children[b"sysvipc"] = lambda path: ProcDirectory(
+            filesystem, path, {name: _system_file(filesystem, make) for name, make in proc_system.SYSVIPC.items()}
+        )
         children[b"sys"] = lambda path: _settings(filesystem, path, proc_system.SETTINGS)
         super().__init__(filesystem, b"", children)
 
