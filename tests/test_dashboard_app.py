@@ -246,7 +246,7 @@ def test_read_only(source: FakeSource) -> None:
     source.read_only = True
     app = App(source, Interface(), Look())
     app.look_again()
-    for keys in (" ", "+", "<", "}", "K", "i", "s", "S", "c", "p", ")", "u", ":stop\r", ":break main\r", ":quantum 2\r"):
+    for keys in (*" +<}KisScp)u", ":stop\r", ":break main\r", ":quantum 2\r"):
         press(app, keys)
         assert "read-only" in app.interface.message, keys
         app.interface = replace(app.interface, message="")
