@@ -289,14 +289,19 @@ def _busy(seconds: float) -> float:
 # Many
 
 
+# A loop, a subshell, a pipeline and programs of its own.
+SHELL = "read word n; t=0; for i in $(/bin/busybox seq 10); do t=$((t+i*n)); done; (echo $word $t) | /bin/busybox cat"
+
+
 def crowd(kind: str = "assembled", count: int = 10_000) -> Values:
-    """All alive at the same time, each waiting for input; each then echoes a value of its own, which is checked."""
+    """All alive at the same time, each waiting for input; each then answers to a value of its own, which is checked."""
     isas = ("x86_64", "arm64", "riscv64", "i386", "arm")
     commands: list[tuple[list[str], dict[str, Any]]]
-    if kind == "busybox":
+    if kind in ("busybox", "shell"):
         from tests.debian import root_with_busybox
 
-        commands = [(["/bin/busybox", "sed", "s/^/<-/"], {"rootfs": str(root_with_busybox(isa))}) for isa in isas]
+        words = ["sed", "s/^/<-/"] if kind == "busybox" else ["sh", "-c", SHELL]
+        commands = [(["/bin/busybox", *words], {"rootfs": str(root_with_busybox(isa))}) for isa in isas]
     else:
         commands = [([str(guest("cat", isa).path)], {}) for isa in isas]
     empty, begun = resident(), time.perf_counter()
@@ -313,8 +318,7 @@ def crowd(kind: str = "assembled", count: int = 10_000) -> Values:
             vm.console.close()
         assert room.run(600)
         ended, peak = time.perf_counter(), resident()
-        mark = b"<-" if kind == "busybox" else b""
-        wrong = sum(vm.console.read() != b"%svalue %d\n" % (mark, number * 7919) for number, vm in enumerate(vms))
+        wrong = sum(vm.console.read() != answer(kind, number * 7919) for number, vm in enumerate(vms))
         wrong += sum(vm.exit_status != 0 for vm in vms)
     return {
         "memory": alive,
@@ -324,6 +328,11 @@ def crowd(kind: str = "assembled", count: int = 10_000) -> Values:
         "run": ended - started,
         "wrong": wrong,
     }
+
+
+def answer(kind: str, value: int) -> bytes:
+    mark = b"<-" if kind == "busybox" else b""
+    return b"%svalue %d\n" % (mark, value * 55 if kind == "shell" else value)
 
 
 def measure(name: str, *arguments: object, twin: bool = False) -> Values:

@@ -1,7 +1,8 @@
 """Many VMs alive at the same time in one process, of five ISAs in turn: memory, and time to start and to finish.
 
 Each waits for its input, is given a value of its own, answers it and ends; every answer is checked. Assembled: the
-guest `cat`; busybox: Debian's static one running `sed`, fetched as for the tests.
+guest `cat`; busybox: Debian's static one running `sed`, fetched as for the tests; shells: the same one's shell with a
+loop, a subshell, a command substitution and a pipeline, so five processes each.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class CrowdFigure:
 
     def measure(self, qiling: str | None, runs: int, progress: Callable[[str], None]) -> Result:
         rows = []
-        for kind, count in (("busybox", 1000), ("assembled", 10_000)):
+        for kind, count in (("busybox", 1000), ("shell", 1000), ("assembled", 10_000)):
             progress(f"{self.name}: {count} {kind}")
             row = Row(f"{count:,} {kind}")
             if values := attempt(row, OURS, "crowd", kind, count):
