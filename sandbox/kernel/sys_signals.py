@@ -202,7 +202,6 @@ def _user_info(task: Task, number: int, code: int = SI_USER) -> SignalInfo:
 
 
 def kill(task: Task, pid: int, number: int) -> int:
-    _check_signal(number)
     processes = task.kernel.processes
     if pid > 0:
         process = processes.get(pid)
@@ -217,6 +216,7 @@ def kill(task: Task, pid: int, number: int) -> int:
         targets = [process for process in processes.values() if process.group == group]
     if not targets:
         raise Errno(ESRCH)
+    _check_signal(number)
     allowed = [process for process in targets if _may_signal(task, process, number)]
     if not allowed:
         raise Errno(EPERM)
@@ -226,33 +226,35 @@ def kill(task: Task, pid: int, number: int) -> int:
     return 0
 
 
-def _find_thread(task: Task, group: int | None, tid: int) -> Task:
+def _find_thread(task: Task, group: int | None, tid: int) -> tuple[Process, Task | None]:
+    """Without a task it is a first thread that has ended and whose number is still taken: signals to it are lost."""
     if tid <= 0 or (group is not None and group <= 0):
         raise Errno(EINVAL)
     target = task.kernel.tasks.get(tid)
-    if target is None or (group is not None and target.process.pid != group):
+    process = target.process if target is not None else task.kernel.processes.get(tid)
+    if process is None or (group is not None and process.pid != group):
         raise Errno(ESRCH)
-    return target
+    return process, target
 
 
-def _signal_thread(task: Task, target: Task, number: int, info: SignalInfo) -> int:
-    if not _may_signal(task, target.process, number):
+def _signal_thread(task: Task, process: Process, target: Task | None, number: int, info: SignalInfo) -> int:
+    if not _may_signal(task, process, number):
         raise Errno(EPERM)
-    if number:
+    if number and target is not None:
         send_to_task(target, info)
     return 0
 
 
 def tgkill(task: Task, group: int, tid: int, number: int) -> int:
+    process, target = _find_thread(task, group, tid)
     _check_signal(number)
-    target = _find_thread(task, group, tid)
-    return _signal_thread(task, target, number, _user_info(task, number, SI_TKILL))
+    return _signal_thread(task, process, target, number, _user_info(task, number, SI_TKILL))
 
 
 def tkill(task: Task, tid: int, number: int) -> int:
+    process, target = _find_thread(task, None, tid)
     _check_signal(number)
-    target = _find_thread(task, None, tid)
-    return _signal_thread(task, target, number, _user_info(task, number, SI_TKILL))
+    return _signal_thread(task, process, target, number, _user_info(task, number, SI_TKILL))
 
 
 def _queued_info(task: Task, number: int, address: int, target: Process) -> SignalInfo:
@@ -267,7 +269,6 @@ def _queued_info(task: Task, number: int, address: int, target: Process) -> Sign
 def rt_sigqueueinfo(task: Task, pid: int, number: int, info: int) -> int:
     process = task.kernel.processes.get(pid)
     if process is None:
-        _check_signal(number)
         task.space.copy_in(info, SIGINFO_SIZE)
         raise Errno(ESRCH)
     queued = _queued_info(task, number, info, process)
@@ -280,10 +281,10 @@ def rt_sigqueueinfo(task: Task, pid: int, number: int, info: int) -> int:
 
 
 def rt_tgsigqueueinfo(task: Task, group: int, tid: int, number: int, info: int) -> int:
-    target = _find_thread(task, group, tid)
-    queued = _queued_info(task, number, info, target.process)
-    _check_queue(task, target.process)
-    return _signal_thread(task, target, number, queued)
+    process, target = _find_thread(task, group, tid)
+    queued = _queued_info(task, number, info, process)
+    _check_queue(task, process)
+    return _signal_thread(task, process, target, number, queued)
 
 
 def send_queued(task: Task, process: Process, number: int, info: int) -> int:

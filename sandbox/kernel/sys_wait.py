@@ -68,6 +68,8 @@ def wait_for(task: Task, kind: int, number: int, options: int) -> tuple[Process,
         word = _ready(child, options)
         if word is not None:
             return child, word
+    if not options & WEXITED and all(child.wait_status is not None for child in children):
+        raise Errno(ECHILD)  # zombies are no longer stopped or continued
     if options & WNOHANG:
         return None
     raise Block(task.process.child_change)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sandbox.abi.errno import EINVAL, ENXIO, EOPNOTSUPP, Errno
 from sandbox.abi.flags import O_RDWR, SEEK_HOLE, SEEK_SET
+from sandbox.vfs.lock import FileLocks, locks_of
 from sandbox.vfs.node import Filesystem, Node, OpenFile
 
 
@@ -25,10 +26,15 @@ class AnonymousFs(Filesystem):
         self.epoll_watches = 0
         self.cookie = 0  # of the last rename that was told
         self._last_ino = 0
+        self._locks: FileLocks | None = None  # on Linux they are one inode, and so one file to flock
 
     def node(self, kind: bytes) -> AnonymousNode:
         self._last_ino += 1
-        return AnonymousNode(self, self._last_ino, kind)
+        node = AnonymousNode(self, self._last_ino, kind)
+        if self._locks is None:
+            self._locks = locks_of(node)
+        node.locks = self._locks
+        return node
 
 
 class AnonymousNode(Node):
