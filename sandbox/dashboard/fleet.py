@@ -20,6 +20,7 @@ from sandbox.vm import VM
 
 _EVERY = 0.5  # seconds between two readings, at least
 _PART = 50  # and so many times as long as one takes: with thousands of VMs readings cost one core 2 %
+_OLDEST = 5.0  # but never longer
 _WINDOW = 10  # readings that a share looks back
 _ALIVE = ("running", "paused")
 _DIGITS = re.compile("([0-9]+)")
@@ -45,7 +46,7 @@ class Fleet:
     def refresh(self) -> None:
         """Read the gauges when it is time to; new and vanished VMs are noticed then."""
         now = time.monotonic()
-        if now - self._read_at < max(_EVERY, _PART * self._took):
+        if now - self._read_at < max(_EVERY, min(_PART * self._took, _OLDEST)):
             return
         self._read_at = now
         begun = time.thread_time()
