@@ -30,6 +30,7 @@ class Result:
     unit: str
     rows: list[Row]
     ratios: tuple[tuple[str, str], ...]  # (numerator of speed, what it is compared with)
+    how: str = ""  # it was measured, where it is not the minimum of the runs
 
 
 class Figure(Protocol):

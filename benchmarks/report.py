@@ -56,7 +56,9 @@ def table(result: Result, runs: int) -> str:
             reasons.setdefault((peer, why), []).append(row.label)
     notes = "".join(f"\n  {peer} on {', '.join(labels)}: {why}" for (peer, why), labels in reasons.items())
     clock = "wall" if wall_clock() else "CPU"
-    head = f"{result.title}: {result.unit}, {clock} time, minimum of {runs} runs; x = times as fast as"
+    head = f"{result.title}: {result.unit}, {result.how or f'{clock} time, minimum of {runs} runs'}"
+    if ratios:
+        head += "; x = times as fast as"
     return f"{head}\n{body}{notes}\n"
 
 

@@ -37,7 +37,7 @@ class CoresFigure:
                     CORRECTED: values["undisturbed"],
                 }
             rows.append(row)
-        return Result(self.name, self.title, "seconds", rows, ((TWO, ONE),))
+        return Result(self.name, self.title, "seconds", rows, ((TWO, ONE),), "wall time, medians of pairs")
 
 
 FIGURE = CoresFigure()

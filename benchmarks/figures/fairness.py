@@ -40,9 +40,8 @@ class FairnessFigure:
             for cap, row in caps.items():
                 row.values[OURS] = values[cap]
             had.values[OURS] = values["had"]
-        return Result(
-            self.name, self.title, "units in the rows", [lag, index, decisions, free, *caps.values(), had], ()
-        )
+        rows = [lag, index, decisions, free, *caps.values(), had]
+        return Result(self.name, self.title, "units in the rows", rows, (), "one run")
 
 
 FIGURE = FairnessFigure()

@@ -17,6 +17,8 @@ from benchmarks.peers import OURS, TWIN, NotMeasured
 
 ROUNDS = {OURS: 15_000_000, TWIN: 150_000}  # of the burner
 
+HOW = "switches: CPU time, the best run; scheduling: CPU time, median of pairs; waking: wall time"
+
 
 class SwitchFigure:
     name = "switch"
@@ -45,7 +47,7 @@ class SwitchFigure:
                 progress(f"{self.name}: waking, {kind}, {peer}")
                 if values := attempt(typed[kind], peer, "latency", kind):
                     typed[kind].values[peer], worst[kind].values[peer] = values["p50"], values["p99"]
-        return Result(self.name, self.title, "units in the rows", rows, ())
+        return Result(self.name, self.title, "units in the rows", rows, (), HOW)
 
 
 def attempt(row: Row, peer: str, name: str, *arguments: object) -> Values:
