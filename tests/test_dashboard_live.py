@@ -196,7 +196,7 @@ def test_policy_quantum_and_limits_can_be_changed_and_undone(room: Hypervisor, g
     assert room.quantum == 2 * quantum
     session.press(":quantum 64K\r")
     session.wait_for("65,536 code bytes")
-    session.press(":policy ear\t\r")
+    session.press("1:policy ear\t\r9")
     session.wait_for("policy earliest-deadline")
     session.press("+++")
     session.press("<<>")
@@ -478,7 +478,7 @@ def test_demo_without_a_terminal() -> None:
         assert row["ratio"] == pytest.approx(1, abs=0.25), row
 
 
-@pytest.mark.parametrize("form", ["text", "svg", "html", "json"])
+@pytest.mark.parametrize("form", ["text", "html", "json"])  # SVG: the pictures of the README
 def test_still_pictures(form: str, tmp_path: Path) -> None:
     path = tmp_path / f"picture.{form}"
     options = {"text": [], "json": ["--json"]}.get(form, [f"--{form}", str(path)])

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from sandbox.dashboard import commands, editor, keymap
 from sandbox.dashboard.interface import ASK, BROWSE, COMMAND, FILTER, TYPE, Interface
@@ -186,8 +187,8 @@ class App:
             self.interface = replace(now, mode=BROWSE, filter=now.line, line="", first=0)
         elif key.name == "tab" and command:
             vm = self.view.detail.vm.identity if self.view.detail else ""
-            policies = self.view.scheduler.policies if self.view.scheduler else ()
-            found = commands.completions(now.line[: now.cursor], lambda part: self.source.symbols(vm, part), policies)
+            symbols = partial(self.source.symbols, vm)
+            found = commands.completions(now.line[: now.cursor], symbols, self.view.host.policies)
             line, choices = editor.complete(now.line[: now.cursor], found)
             self.interface = replace(now, line=line + now.line[now.cursor :], cursor=len(line), choices=choices)
         elif key.name in ("up", "down") and command:

@@ -38,7 +38,6 @@ from sandbox.errors import SandboxError, StateError
 from sandbox.events import Defect
 from sandbox.hypervisor import Hypervisor
 from sandbox.loader import Symbols
-from sandbox.scheduler import POLICIES
 from sandbox.vm import VM
 from sandbox.vm.inspection import task_of
 
@@ -235,7 +234,6 @@ class Collector:
         shown = order if len(order) <= _LANES else [vm for vm in rows if vm in ran and vm in self._fleet.matching]
         return SchedulerView(
             policy=picture.policy,
-            policies=tuple(POLICIES),
             quantum=f"{picture.quantum:,} {picture.unit}",
             now=max((stretch.start + stretch.length for stretch in stretches), default=0) / 1e9,
             slices=tuple(

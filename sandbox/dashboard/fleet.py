@@ -16,6 +16,7 @@ from sandbox.dashboard.view import ABILITIES, HISTORY, STATES, HostView, Meter, 
 from sandbox.engine import engine_kind
 from sandbox.hypervisor import Hypervisor
 from sandbox.hypervisor.gauges import Gauge
+from sandbox.scheduler import POLICIES
 from sandbox.vm import VM
 
 _EVERY = 0.5  # seconds between two readings, at least
@@ -178,6 +179,7 @@ class Fleet:
             engine=self._engine,
             mode="deterministic" if room.deterministic else "",
             abilities=tuple(name for name in ABILITIES if hasattr(VM, name) or hasattr(room, f"set_{name}")),
+            policies=tuple(POLICIES),
         )
 
 

@@ -301,7 +301,6 @@ def scheduler(rows: tuple[VmView, ...]) -> SchedulerView:
         turn += 1
     return SchedulerView(
         "fair",
-        ("fair", "round-robin", "deadline"),
         "20,000 code bytes",
         4.0,
         tuple(slices),

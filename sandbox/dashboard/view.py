@@ -47,6 +47,7 @@ class HostView:
     engine: str = ""  # "native" or "python"
     mode: str = ""  # "deterministic" or empty
     abilities: tuple[str, ...] = ()  # of `ABILITIES`: what can be done to VMs here
+    policies: tuple[str, ...] = ()  # that the scheduler knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +294,6 @@ class LeaseView:
 @dataclass(frozen=True, slots=True)
 class SchedulerView:
     policy: str = "fair"
-    policies: tuple[str, ...] = ()
     quantum: str = ""
     now: float = 0.0
     slices: tuple[SliceView, ...] = ()
