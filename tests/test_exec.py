@@ -7,12 +7,13 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sandbox
-from sandbox.control import Client
+from sandbox.control import Client, Service
 from sandbox.errors import ConfigurationError, LoadError, StateError
 from tests import debian
 from tests.guest_terminal import GuestTerminal
@@ -207,6 +208,17 @@ def test_the_protocol(fleet: dict[str, str]) -> None:
         assert [piece for piece in pieces if "wanted" not in piece] == [{"stream": 1, "data": "aGkK"}, {"status": 0}]
         with pytest.raises(StateError):
             other.call("exec-feed", session=session, end=True)
+
+
+def test_a_fleet_that_goes_down(tmp_path: Path) -> None:
+    with sandbox.Hypervisor() as hypervisor:
+        hypervisor.create("vm", SLEEP, rootfs=root()).start()
+        with Service(hypervisor, tmp_path) as service, Client(tmp_path) as client:
+            pieces = client.stream("exec", vm="vm", program=["/bin/busybox", "sleep", "1000"])
+            assert next(pieces)["session"]
+            service.closing = True
+            with pytest.raises(StateError, match="going down"):
+                list(pieces)
 
 
 def test_a_client_that_goes_away(fleet: dict[str, str]) -> None:

@@ -90,7 +90,7 @@ def _follow(client: Client, order: dict[str, Any], tty: bool) -> int:
                 elif "wanted" in piece:
                     feeder.want(int(piece["wanted"]))
                 elif "status" in piece:
-                    return int(piece["status"] or 0)
+                    return int(piece["status"])
         finally:
             feeder.finish()
     raise SandboxError("the service has ended")

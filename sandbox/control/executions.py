@@ -101,6 +101,8 @@ def execute(
                 break
             if not over and not outbox.news.wait(LOOK):
                 yield None  # a sign of life, by which a client that has gone is noticed
+        if execution.exit_status is None:
+            raise StateError("the fleet is going down")
         yield {"status": execution.exit_status}
     finally:
         forget()
