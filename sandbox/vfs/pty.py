@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EAGAIN, EBADF, EINVAL, EIO, ESPIPE, Errno
-from sandbox.abi.flags import POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
+from sandbox.abi.flags import POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM
 from sandbox.vfs.node import Node, OpenFile
 from sandbox.vfs.terminal import FIONREAD, Terminal
 
@@ -23,7 +23,7 @@ TIOCGPTN, TIOCSPTLCK, TIOCGPTLCK, TIOCPKT, TIOCGPKT = 0x80045430, 0x40045431, 0x
 class PtyMaster(OpenFile):
     """`number` is the N of /dev/pts/N. `locked` until unlockpt(3): the slave cannot be opened."""
 
-    __slots__ = ("locked", "number", "terminal", "was_opened")
+    __slots__ = ("locked", "number", "packet", "status", "terminal", "was_opened")
 
     def __init__(self, node: Node, terminal: Terminal, number: int, flags: int) -> None:
         super().__init__(node, flags)
@@ -31,7 +31,14 @@ class PtyMaster(OpenFile):
         self.number = number
         self.locked = True
         self.was_opened = False
+        self.packet = False  # TIOCPKT: what is read begins with a byte that says what it is
+        self.status = 0  # TIOCPKT_* bits that have not been read
         self._queue = terminal.queue
+
+    def _note(self, status: int) -> None:
+        """Flushes, and output stopped or started; of those two the last one counts."""
+        opposite = {4: 8, 8: 4}.get(status, 0)
+        self.status = self.status & ~opposite | status
 
     @property
     def _deserted(self) -> bool:
@@ -47,10 +54,15 @@ class PtyMaster(OpenFile):
             raise Errno(ESPIPE)
         if not count:
             return b""
-        data = self.terminal.take_output(count)
+        if self.packet and self.status:
+            status, self.status = self.status, 0
+            return bytes((status,))
+        if self.packet and count == 1 and self.terminal.shown:
+            return b"\0"
+        data = self.terminal.take_output(count - self.packet)
         if not data:
             raise Errno(EIO if self._deserted else EAGAIN)
-        return data
+        return b"\0" + data if self.packet else data
 
     def write(self, data: bytes, offset: int | None = None) -> int:
         if not self.writable:
@@ -83,10 +95,11 @@ class PtyMaster(OpenFile):
         elif request == TIOCGPTLCK:
             space.copy_out(argument, int(self.locked).to_bytes(4, "little"))
         elif request == TIOCGPKT:
-            space.copy_out(argument, bytes(4))
+            space.copy_out(argument, int(self.packet).to_bytes(4, "little"))
         elif request == TIOCPKT:
-            if any(space.copy_in(argument, 4)):
-                raise Errno(EINVAL)  # there is no packet mode
+            self.packet = any(space.copy_in(argument, 4))
+            self.status = 0
+            self.terminal.on_packet = self._note if self.packet else None
         elif request == FIONREAD:
             space.copy_out(argument, self.terminal.shown.to_bytes(4, "little"))
         else:
@@ -97,6 +110,8 @@ class PtyMaster(OpenFile):
         ready = 0
         if self.terminal.shown:
             ready |= POLLIN | POLLRDNORM
+        if self.packet and self.status:
+            ready |= POLLPRI | POLLIN | POLLRDNORM
         if self.terminal.room:
             ready |= POLLOUT | POLLWRNORM
         if self._deserted:

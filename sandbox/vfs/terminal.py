@@ -61,6 +61,7 @@ class Terminal:
         self.on_output: Callable[[], None] | None = None  # there is something to take
         self.on_room: Callable[[], None] | None = None  # more can be typed, after there was no room for it
         self.on_wanted: Callable[[], None] | None = None  # a reader finds nothing
+        self.on_packet: Callable[[int], None] | None = None  # TIOCPKT_* of what happened to the program side
         self.on_close: Callable[[], None] | None = None  # the last program has closed it
         self._output = bytearray()
 
@@ -253,11 +254,17 @@ class Terminal:
             self.discipline.flush_input()
         if what != TCIFLUSH:
             self._output.clear()
+        self._tell_packet({TCIFLUSH: 1, TCOFLUSH: 2, TCIOFLUSH: 3}[what])
         self._tell_room()
+
+    def _tell_packet(self, status: int) -> None:
+        if self.on_packet is not None:
+            self.on_packet(status)
 
     def _flow(self, what: int) -> None:
         if what in (TCOOFF, TCOON):
             self.discipline.stopped = what == TCOOFF
+            self._tell_packet(4 if what == TCOOFF else 8)
             self.queue.wake()
         elif what not in (TCIOFF, TCION):
             raise Errno(EINVAL)

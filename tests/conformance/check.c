@@ -46,6 +46,20 @@ pid_t child(void (*body)(void))
     return pid;
 }
 
+void sleep_for_ever(void)
+{
+    for (;;)
+        pause();
+}
+
+sigset_t set_of(int number)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    return set;
+}
+
 int file_of(const char *name, const char *content)
 {
     int fd = OK(open(name, O_RDWR | O_CREAT | O_TRUNC, 0644));

@@ -91,6 +91,9 @@ void fail(const char *where, const char *what, long long actual, long long expec
 int ended(pid_t pid);
 /* A child that runs `body` and exits with 0 if nothing in it fails. */
 pid_t child(void (*body)(void));
+/* For `child`: until a signal ends it. */
+void sleep_for_ever(void);
+sigset_t set_of(int number);
 /* A file of this content; a descriptor open for reading and writing, at the start. */
 int file_of(const char *name, const char *content);
 /* Waits until the task sleeps or is stopped: its state as /proc has it. */

@@ -1,7 +1,6 @@
-/* Signals: handlers, masks, queues, stacks, restarts, faults, stops. */
+/* Signals: actions, masks, queues, what a handler is told. */
 #include "check.h"
 
-#include <setjmp.h>
 #include <ucontext.h>
 
 FAMILY("signal");
@@ -21,14 +20,6 @@ static void on_info(int number, int flags)
 {
     struct sigaction action = {.sa_sigaction = keep, .sa_flags = SA_SIGINFO | flags};
     OK(sigaction(number, &action, NULL));
-}
-
-static sigset_t set_of(int number)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, number);
-    return set;
 }
 
 CHECK(handlers_run_once)
@@ -209,12 +200,6 @@ CHECK(info_of_a_child)
     IS(seen.si_status, 23);
 }
 
-static void sleep_for_ever(void)
-{
-    for (;;)
-        pause();
-}
-
 CHECK(no_signal_for_stopped_children)
 {
     on_info(SIGCHLD, SA_NOCLDSTOP);
@@ -254,221 +239,6 @@ CHECK(queueing_to_others_is_checked)
     info.si_code = SI_QUEUE;
     OK(syscall(SYS_rt_sigqueueinfo, pid, SIGUSR1, &info));
     IS(ended(pid), 128 + SIGUSR1);
-}
-
-CHECK(reads_are_interrupted)
-{
-    int ends[2];
-    char byte;
-    OK(pipe(ends));
-    ticks(0);
-    FAILS(read(ends[0], &byte, 1), EINTR);
-    TRUE(ticked > 0);
-}
-
-CHECK(reads_are_restarted)
-{
-    static int ends[2];
-    char byte = 0;
-    OK(pipe(ends));
-    void feed(int number)
-    {
-        (void)number;
-        if (++notes == 3)
-            write(ends[1], "y", 1);
-    }
-    on(SIGALRM, feed, SA_RESTART);
-    struct itimerval every = {{0, 3000}, {0, 3000}};
-    OK(setitimer(ITIMER_REAL, &every, NULL));
-    IS(read(ends[0], &byte, 1), 1);
-    IS(byte, 'y');
-}
-
-CHECK(pause_and_suspend_end_with_a_handler)
-{
-    ticks(SA_RESTART);
-    FAILS(pause(), EINTR);
-    sigset_t none, usr = set_of(SIGUSR1), now;
-    sigemptyset(&none);
-    OK(sigprocmask(SIG_BLOCK, &usr, NULL));
-    FAILS(sigsuspend(&none), EINTR);
-    OK(sigprocmask(SIG_BLOCK, NULL, &now));
-    IS(sigismember(&now, SIGUSR1), 1);
-}
-
-CHECK(suspend_lets_the_pending_in)
-{
-    sigset_t set = set_of(SIGUSR1), none;
-    sigemptyset(&none);
-    on(SIGUSR1, note, 0);
-    OK(sigprocmask(SIG_BLOCK, &set, NULL));
-    OK(raise(SIGUSR1));
-    FAILS(sigsuspend(&none), EINTR);
-    IS(notes, 1);
-}
-
-CHECK(ignored_signals_do_not_interrupt)
-{
-    int ends[2];
-    OK(pipe(ends));
-    on(SIGUSR1, SIG_IGN, 0);
-    pid_t parent = getpid(), pid = OK(fork());
-    if (pid == 0) {
-        until_state(parent, "S");
-        OK(kill(parent, SIGUSR1));
-        OK(kill(parent, SIGWINCH)); /* ignored by default */
-        IS(write(ends[1], "z", 1), 1);
-        _exit(0);
-    }
-    char byte;
-    IS(read(ends[0], &byte, 1), 1);
-    IS(ended(pid), 0);
-}
-
-CHECK(broken_pipes)
-{
-    int ends[2];
-    OK(pipe(ends));
-    close(ends[0]);
-    on(SIGPIPE, note, 0);
-    FAILS(write(ends[1], "x", 1), EPIPE);
-    IS(notes, 1);
-}
-
-CHECK(other_stack)
-{
-    static char area[65536];
-    static uintptr_t place;
-    static stack_t during;
-    void where(int number)
-    {
-        place = (uintptr_t)&number;
-        sigaltstack(NULL, &during);
-    }
-    stack_t stack = {.ss_sp = area, .ss_size = sizeof area}, now;
-    OK(sigaltstack(&stack, NULL));
-    on(SIGUSR1, where, SA_ONSTACK);
-    OK(raise(SIGUSR1));
-    TRUE(place >= (uintptr_t)area && place < (uintptr_t)area + sizeof area);
-    IS(during.ss_flags, SS_ONSTACK);
-    OK(sigaltstack(NULL, &now));
-    IS(now.ss_flags, 0);
-    TRUE(now.ss_sp == area && now.ss_size == sizeof area);
-    stack.ss_size = 100;
-    FAILS(sigaltstack(&stack, NULL), ENOMEM);
-    stack.ss_size = sizeof area;
-    stack.ss_flags = 0x40;
-    FAILS(sigaltstack(&stack, NULL), EINVAL);
-    stack.ss_flags = SS_DISABLE;
-    OK(sigaltstack(&stack, NULL));
-    OK(sigaltstack(NULL, &now));
-    IS(now.ss_flags, SS_DISABLE);
-}
-
-CHECK(stack_overflow_on_the_other_stack)
-{
-    static char area[65536];
-    static sigjmp_buf back;
-    void leave(int number) { siglongjmp(back, number); }
-    struct rlimit small = {256 << 10, 256 << 10};
-    OK(setrlimit(RLIMIT_STACK, &small));
-    stack_t stack = {.ss_sp = area, .ss_size = sizeof area};
-    OK(sigaltstack(&stack, NULL));
-    on(SIGSEGV, leave, SA_ONSTACK);
-    int dive(int depth)
-    {
-        volatile char block[8192];
-        block[0] = depth;
-        return depth > 100000 ? 0 : dive(depth + 1) + block[0];
-    }
-    int caught = sigsetjmp(back, 1);
-    if (!caught)
-        dive(0);
-    IS(caught, SIGSEGV);
-}
-
-static sigjmp_buf out;
-
-static void escape(int number, siginfo_t *info, void *context)
-{
-    (void)context;
-    seen = *info;
-    siglongjmp(out, number);
-}
-
-static int caught_by(int number, void (*body)(void))
-{
-    struct sigaction action = {.sa_sigaction = escape, .sa_flags = SA_SIGINFO};
-    OK(sigaction(number, &action, NULL));
-    int caught = sigsetjmp(out, 1);
-    if (!caught)
-        body();
-    return caught;
-}
-
-static volatile char *place;
-
-static void store(void)
-{
-    *place = 1;
-}
-
-static void load(void)
-{
-    char value = *place;
-    (void)value;
-}
-
-CHECK(fault_where_nothing_is)
-{
-    place = (char *)0x14;
-    IS(caught_by(SIGSEGV, load), SIGSEGV);
-    IS(seen.si_code, SEGV_MAPERR);
-    TRUE(seen.si_addr == (void *)0x14);
-}
-
-CHECK(fault_of_permission)
-{
-    place = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    IS(caught_by(SIGSEGV, load), 0);
-    place += 123;
-    IS(caught_by(SIGSEGV, store), SIGSEGV);
-    IS(seen.si_code, SEGV_ACCERR);
-    TRUE(seen.si_addr == (void *)place);
-}
-
-CHECK(fault_behind_the_end_of_a_file)
-{
-    int fd = file_of("f", "short");
-    place = mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0);
-    TRUE(place != MAP_FAILED);
-    IS(caught_by(SIGBUS, load), 0);
-    place += 4096;
-    IS(caught_by(SIGBUS, load), SIGBUS);
-    IS(seen.si_code, BUS_ADRERR);
-    TRUE(seen.si_addr == (void *)place);
-}
-
-static void trap(void)
-{
-    __builtin_trap();
-}
-
-CHECK(illegal_instructions)
-{
-    int status = ended(child(trap));
-    TRUE(status == 128 + SIGILL || status == 128 + SIGTRAP);
-}
-
-CHECK(faults_kill_when_masked)
-{
-    sigset_t set = set_of(SIGSEGV);
-    on(SIGSEGV, note, 0);
-    OK(sigprocmask(SIG_BLOCK, &set, NULL));
-    place = NULL;
-    IS(ended(child(load)), 128 + SIGSEGV);
-    on(SIGSEGV, SIG_IGN, 0);
-    IS(ended(child(load)), 128 + SIGSEGV);
 }
 
 CHECK(default_actions)
