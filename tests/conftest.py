@@ -8,6 +8,7 @@ something went wrong unseen, and becomes a failure. `@pytest.mark.optional(reaso
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -16,6 +17,10 @@ from sandbox.engine import accelerator
 from sandbox.engine.native import Accelerator
 
 IN_CI = os.environ.get("CI") == "true"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts what it puts in the background so; the programs under test would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
