@@ -15,8 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from sandbox.engine import Access, Stop, StopReason
 from sandbox.guests import guest
 from sandbox.hypervisor import Hypervisor
+from sandbox.kernel import loop
+from sandbox.machine import Activity
 from tests.campaign import AT_LENGTH
 
 PROGRAMS = Path(__file__).parent.parent / "benchmarks" / "programs"
@@ -115,3 +120,32 @@ def test_the_log_of_a_fleet_is_the_same_every_time() -> None:
             assert log_of(2, "1G", stolen) == expected
             assert log_of(1, "16M") == expected
     assert all(pages > 30 for pages in stolen), "the thief came too late"
+
+
+class FaultingEngine:
+    """An engine whose guest faults at a page that is there, again and again, and gets nowhere."""
+
+    breakpoints: frozenset[int] = frozenset()
+
+    def __init__(self, exact: bool, address: int) -> None:
+        self.exact = exact
+        self.faults = 0
+        self.stop = Stop()
+        self.stop.reason, self.stop.address, self.stop.access = StopReason.FAULT, address & -4096, Access.READ
+
+    def run(self, context: object, space: object, budget: int) -> Stop:
+        self.faults += 1
+        return self.stop
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_turn_ends_that_gets_nowhere(exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "MOST_FAULTS", 1000)
+    with Hypervisor(engine_mode="exact" if exact else "free") as room:
+        vm = room.create("it", [path_of("cat", "x86_64")]).start()
+        vm.pause()
+        engine: Any = FaultingEngine(exact, vm.registers["pc"])
+        with room.inspect(vm) as machine:
+            outcome = machine.run(engine, 1_000_000)
+        assert (outcome.activity, outcome.work) == (Activity.RUNNABLE, 0)
+        assert engine.faults >= (1000 if exact else 1)

@@ -113,8 +113,9 @@ def _run_task(kernel: LinuxMachine, engine: Engine, task: Task, budget: int, now
                 deliver(task)
                 if task.state != "ready":
                     break
-            if engine.breakpoints is not kernel.breakpoints:
-                engine.set_breakpoints(kernel.breakpoints)
+            wanted = kernel.breakpoints
+            if engine.breakpoints is not wanted and engine.breakpoints != wanted:
+                engine.set_breakpoints(wanted)
             given = left if left > 0 else 0
             stop = (
                 breakpoints.leave(kernel, engine, task, given)
