@@ -83,6 +83,7 @@ def _process_ended(process: Process, word: int) -> None:
         kernel.init_ended(word)
         return
     _orphan(process)
+    _hang_up_group(process, process.parent)
     if process.session == process.pid:
         _leave_terminal(process)
     process.ended.wake()
@@ -115,7 +116,8 @@ def _orphan(process: Process) -> None:
         heir = heir.parent
     if heir is None:
         heir = process.kernel.processes[1]
-    for child in list(process.children.values()):
+    children = list(process.children.values())
+    for child in children:
         child.parent = heir
         for task in child.threads.values():
             forget(task)  # getppid
@@ -127,21 +129,21 @@ def _orphan(process: Process) -> None:
             send_to_process(heir, child_signal(child, SIGCHLD))
             heir.child_change.wake()
     process.children.clear()
-    _hang_up_orphaned_groups(process)
+    for child in children:
+        _hang_up_group(child, process)
 
 
-def _hang_up_orphaned_groups(process: Process) -> None:
-    """A stopped process whose group nobody in its session can continue is sent SIGHUP and SIGCONT (POSIX)."""
-    kernel = process.kernel
-    for group in {other.group for other in kernel.processes.values() if other.session == process.session}:
-        members = [other for other in kernel.processes.values() if other.group == group and other.threads]
-        if not any(member.stop_signal for member in members):
-            continue
-        if not is_orphaned_group(process, group):
-            continue
-        for member in members:
-            send_to_process(member, SignalInfo(SIGHUP))
-            send_to_process(member, SignalInfo(SIGCONT))
+def _hang_up_group(member: Process, lost: Process | None) -> None:
+    """The group of `member` has lost `lost`, who could continue it. When nobody is left who can, and one of the group
+    is stopped, it is sent SIGHUP and SIGCONT (POSIX; `kill_orphaned_pgrp`)."""
+    group = member.group
+    if lost is None or lost.group == group or lost.session != member.session:
+        return
+    members = [other for other in member.kernel.processes.values() if other.group == group and other.threads]
+    if any(other.stop_signal for other in members) and is_orphaned_group(member, group):
+        for other in members:
+            send_to_process(other, SignalInfo(SIGHUP))
+            send_to_process(other, SignalInfo(SIGCONT))
 
 
 def is_orphaned_group(process: Process, group: int) -> bool:

@@ -60,7 +60,10 @@ static int who(pid_t pid)
 
 static void seen(int number)
 {
-    self->seen = self->seen * 31 + number;
+    if (number == SIGCHLD) /* how many become one depends on who is faster */
+        self->seen |= 1u << 31;
+    else
+        self->seen = (self->seen & 1u << 31) | ((self->seen * 31 + number) & ~(1u << 31));
 }
 
 static sigset_t set_of(int bits)
@@ -286,7 +289,7 @@ static void direct(unsigned seed, int steps)
             abort();
         settle(states);
         printf("%d: %d does %d(%d %d %d)", step, place, puppet->call, puppet->a, puppet->b, puppet->c);
-        if (puppet->answered)
+        if (puppet->answered && states[place] == 'S') /* who dies of its call may or may not have had an answer */
             printf(" = %d %d [%d %d %d]", puppet->result, puppet->error, puppet->more[0], puppet->more[1],
                    puppet->more[2]);
         int ends[PUPPETS];
