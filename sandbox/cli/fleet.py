@@ -30,6 +30,10 @@ a fleet file:
   count = 3                           # worker-1, worker-2, worker-3
   weight = 2
   restart = "on-failure"
+  [vm.shell]
+  program = ["/bin/sh"]
+  rootfs = "./root"
+  tty = true                          # a terminal; i in the dashboard types into it
 exit status: 0 when every VM ended with 0, 1 otherwise; 130 after Ctrl-C."""
 
 
