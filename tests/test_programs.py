@@ -26,7 +26,7 @@ RUNS = Path(__file__).with_name("program_runs.txt").read_text()
 
 SCRIPTS = {"data.json": '[{"a": 1, "s": "x"}, {"a": 2, "s": "yy"}, {"a": 3.5, "s": "z\\u00e4", "n": null}]\n'}
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/root", "TZ": "UTC0", "LC_ALL": "C.UTF-8"}
-STARTS_OTHERS = ("bash", "dash", "sh", "xargs", "env", "timeout", "find", "split", "python3", "perl", "tar")
+STARTS_OTHERS = ("bash", "dash", "sh", "xargs", "env", "timeout", "find", "split", "diff3", "python3", "perl", "tar")
 IN_ANY_ORDER = ("find ", "grep -r", "xargs -P")
 SHARE = 32  # by default each ISA takes one of so many runs
 
