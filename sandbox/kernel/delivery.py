@@ -61,8 +61,7 @@ def deliver(task: Task) -> None:
         if action.handler == SIG_DFL:
             _default(task, info)
             continue
-        _enter_handler(task, info, action)
-        return  # further signals nest when this frame's mask lets them: the flag stays set
+        _enter_handler(task, info, action)  # what this frame's mask lets through comes before its first instruction
     task.attention = False
     if task.state == "ready" and task.call is None and task.signals.saved_mask is not None:
         # A call that had swapped the mask has ended without a handler.
