@@ -67,6 +67,7 @@ CASES = [
     ("470 crc32", "f20f38f0c1" * 470 + HLT, OVERRUN),
     ("470 roundsd", "660f3a0bc101" * 470 + HLT, OVERRUN),
     ("233 insertq with constants", "f20f78e99267" * 233 + HLT, OVERRUN),
+    ("400 insertq as if it had an address", "f2f00f786782e8" * 400 + HLT, OVERRUN),
     ("233 extrq with constants", "660f78c19267" * 233 + HLT, OVERRUN),
     ("300 fxch across the end of a page", "90" * 3796 + FXCH * 300 + HLT, OVERRUN),
     (

@@ -105,8 +105,8 @@ static struct x86_instruction x86_decode(const uint8_t *code, size_t available, 
         else if ((in.opcode & 0xfc) == 0x70 || in.opcode == 0xa4 || in.opcode == 0xac || in.opcode == 0xba || in.opcode == 0xc2 ||
                  (in.opcode >= 0xc4 && in.opcode <= 0xc6) || in.opcode == 0x0f)
             shape = "mb";
-        if (in.opcode == 0x78 && in.map == 1 && (operand16 || repne)) /* extrq, insertq */
-            shape = "mw";
+        if (in.opcode == 0x78 && in.map == 1 && (operand16 || repne)) /* extrq, insertq: no address after ModRM, to Unicorn */
+            shape = "bw";
         if (in.map == 1 && (in.opcode == 0xa3 || in.opcode == 0xa5 || in.opcode == 0xab || in.opcode == 0xad))
             shape = "m";
     } else {

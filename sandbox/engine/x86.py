@@ -114,8 +114,8 @@ def _decode(found: Instruction, code: bytes, start: int, limit: int, long_mode: 
             shape = "j" if opcode in (0x34, 0x35) else ""
         elif opcode in (0x05, 0x07, 0x0B):
             shape = "j"
-        elif opcode == 0x78 and (operand16 or repne):  # extrq, insertq
-            shape = "mw"
+        elif opcode == 0x78 and (operand16 or repne):  # extrq, insertq: Unicorn reads no address after ModRM
+            shape = "bw"
         else:
             shape = "mb" if opcode in _TWO_BYTE_IMMEDIATE else "m"
     elif long_mode and opcode in (0x9A, 0xEA):
