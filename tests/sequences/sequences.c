@@ -208,6 +208,14 @@ static void settle(char *states)
     }
 }
 
+static int dead(const char *states)
+{
+    int count = 0;
+    for (int i = 0; i < made; i++)
+        count += states[i] == 'Z' || states[i] == 'X';
+    return count;
+}
+
 static int a_signal(void)
 {
     return signals[chance(sizeof signals / sizeof *signals)];
@@ -249,7 +257,7 @@ static void choose(struct puppet *puppet)
 
 static void direct(unsigned seed, int steps)
 {
-    char states[PUPPETS] = {0};
+    char states[PUPPETS + 1] = {0};
     int status;
     state = seed * 2654435761ull + 12345;
     director = getpid();
@@ -287,7 +295,12 @@ static void direct(unsigned seed, int steps)
             made++;
         if (write(pipes[place][1], "", 1) != 1)
             abort();
+        while (!puppet->answered && state_of(puppet->pid) == 'S')
+            sched_yield(); /* it has not woken up yet */
+        int before = dead(states);
         settle(states);
+        if (puppet->call == KILL_GROUP && dead(states) != before)
+            break; /* several have died at once: who first, and who saw it, is nobody's promise */
         printf("%d: %d does %d(%d %d %d)", step, place, puppet->call, puppet->a, puppet->b, puppet->c);
         if (puppet->answered && states[place] == 'S') /* who dies of its call may or may not have had an answer */
             printf(" = %d %d [%d %d %d]", puppet->result, puppet->error, puppet->more[0], puppet->more[1],
