@@ -20,6 +20,7 @@ from sandbox.abi.errno import (
     EINVAL,
     ENOENT,
     ENOEXEC,
+    ENOMEM,
     ENOSYS,
     EPERM,
     ESRCH,
@@ -27,6 +28,7 @@ from sandbox.abi.errno import (
     Errno,
 )
 from sandbox.abi.signals import SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from sandbox.kernel import spaces
 from sandbox.kernel.lifecycle import end_process, end_task, exit_word
 from sandbox.kernel.views import KernelView
 from tests.syscall_cases import Cases, World
@@ -473,6 +475,28 @@ def processes_meet_on_shared_memory_only(w: GuestWorld) -> None:
         else:
             raise AssertionError("does not sleep")
         assert w.call("futex", address, F.FUTEX_WAKE, 1, 0, 0, 0) == woken
+
+
+def test_regions_of_all_processes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in the host's memory: forks of a process that has many must not multiply them for ever."""
+    monkeypatch.setattr(spaces, "FEW_REGIONS", 8)
+    monkeypatch.setattr(spaces, "MOST_REGIONS", 60)
+    with guest("x86_64") as w:
+        places = []
+        for _ in range(20):
+            places.append(w.call("mmap", 0, 12288, 3, F.MAP_SHARED | F.MAP_ANONYMOUS, -1, 0))
+        assert min(places) > 0
+        children = [clone(w) for _ in range(5)]
+        assert children[0] > 0 and children[-1] == -ENOMEM
+        assert w.call("mmap", 0, 4096, 3, F.MAP_SHARED | F.MAP_ANONYMOUS, -1, 0) == -ENOMEM
+        assert w.call("mprotect", places[0], 4096, 1) == -ENOMEM
+        assert w.call("munmap", places[0] + 4096, 4096) == -ENOMEM, "it would leave two"
+        assert w.call("munmap", places[1], 12288) == 0
+        for child in children:
+            if child > 0:
+                end_process(w.machine.processes[child], exit_word(0))
+        assert w.call("munmap", places[0] + 4096, 4096) == 0
+        assert clone(w) > 0
 
 
 def test_the_adjustment_of_the_oom_score() -> None:

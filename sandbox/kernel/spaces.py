@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from sandbox.memory import AddressSpace
 
 
+FEW_REGIONS = 200  # of one address space: so many are had without a look at the others
+MOST_REGIONS = 1 << 18  # of all: what describes them is in the host's memory, and nobody's account
+
+
 class SpaceUsers:
     __slots__ = ("_users",)
 
@@ -29,6 +33,12 @@ class SpaceUsers:
 
     def all(self) -> Iterable[AddressSpace]:
         return self._users
+
+    def crowded(self, space: AddressSpace | None = None) -> bool:
+        """Whether `space`, or a new one, may have no more regions."""
+        if space is not None and len(space.list) < FEW_REGIONS:
+            return False
+        return sum(len(each.list) for each in self._users) >= MOST_REGIONS
 
     def shared(self, space: AddressSpace) -> bool:
         return self._users.get(space, 0) > 1

@@ -156,6 +156,8 @@ def _number(task: Task) -> int:
 def _space(task: Task, flags: int) -> AddressSpace:
     if flags & CLONE_VM:
         return task.space
+    if task.kernel.spaces.crowded():
+        raise Errno(ENOMEM)
     try:
         return task.space.fork()
     except OutOfMemory:

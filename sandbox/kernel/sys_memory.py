@@ -79,9 +79,16 @@ def _check_limit(task: Task, growth: int) -> None:
         raise Errno(ENOMEM)
 
 
+def _expect_regions(task: Task) -> None:
+    """There may be some more. Raises Errno(ENOMEM)."""
+    if task.kernel.spaces.crowded(task.space):
+        raise Errno(ENOMEM)
+
+
 def mmap(task: Task, address: int, length: int, protection: int, kind: int, fd: int, offset: int) -> int:
     if offset & (PAGE - 1) or length == 0:
         raise Errno(EINVAL)
+    _expect_regions(task)
     sharing = kind & MAP_TYPE
     if sharing not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE):
         raise Errno(EINVAL)
@@ -183,6 +190,9 @@ def old_mmap(task: Task, arguments: int) -> int:
 def munmap(task: Task, address: int, length: int) -> int:
     if length > 1 << (8 * task.word - 1):
         raise Errno(EINVAL)
+    region = task.space.list.at(address)
+    if region is not None and region.start < address and region.end > address + length:
+        _expect_regions(task)  # one becomes two
     task.space.unmap(address, length)
     return 0
 
@@ -190,6 +200,7 @@ def munmap(task: Task, address: int, length: int) -> int:
 def mprotect(task: Task, address: int, length: int, protection: int) -> int:
     if protection & ~(_PROTECTIONS | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP) or address & (PAGE - 1):
         raise Errno(EINVAL)
+    _expect_regions(task)
     if protection & (PROT_GROWSDOWN | PROT_GROWSUP):
         if protection & PROT_GROWSUP:
             raise Errno(EINVAL)  # no stack grows upwards here
