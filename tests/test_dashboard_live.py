@@ -423,7 +423,12 @@ def test_what_the_demo_shows_is_what_its_guests_hold() -> None:
         session.wait_for("5417c0de")
         session.press("4")
         session.wait_for("unique-5126")
-        session.wait_for(lambda screen: all((row.uptime or 0) > 3 for row in session.app.view.rows if row.received))
+        names = {vm.name for vm in burners}
+        session.wait_for(
+            lambda screen: all(
+                row.received and (row.uptime or 0) > 3 for row in session.app.view.rows if row.name in names
+            )
+        )
         shown = {row.name: row.received or 0 for row in session.app.view.rows}
         counted = received(room, burners)
         total = sum(shown[str(row["name"])] for row in counted)

@@ -142,7 +142,7 @@ class FaultingEngine:
 def test_a_turn_ends_that_gets_nowhere(exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "MOST_FAULTS", 1000)
     with Hypervisor(engine_mode="exact" if exact else "free") as room:
-        vm = room.create("it", [path_of("cat", "x86_64")]).start()
+        vm = room.create("it", [path_of("burner", "x86_64")]).start()
         vm.pause()
         engine: Any = FaultingEngine(exact, vm.registers["pc"])
         with room.inspect(vm) as machine:
