@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,55 @@ def test_who_watches_sees_every_call(watch: str) -> None:
             world.machine.deterministic = True
         ask_often(world)
         assert not left_to_engine(world)
+
+
+# Clock 1 (monotonic) into 16 bytes at the address in the third register, which is stored to before: twenty times, then
+# written out. {0} is the call, {1} its number, {2} write's, {3} exit's, {4} how far below the stack's page border.
+ASK_THE_TIME = {
+    "x86_64": "mov rbp, rsp; and rbp, -4096; sub rbp, {4}; mov qword ptr [rbp], 0; mov qword ptr [rbp + 8], 0; "
+    "mov r12, 20; again: mov rdi, 1; mov rsi, rbp; mov rax, {1}; syscall; cmp rax, 0; jne bad; sub r12, 1; jnz again; "
+    "mov rdi, 1; mov rsi, rbp; mov rdx, 16; mov rax, {2}; syscall; bad: mov rdi, rax; mov rax, {3}; syscall",
+    "i386": "mov ebp, esp; and ebp, -4096; sub ebp, {4}; mov dword ptr [ebp], 0; mov dword ptr [ebp + 12], 0; "
+    "mov esi, 20; again: mov ebx, 1; mov ecx, ebp; mov eax, {1}; int 0x80; cmp eax, 0; jne bad; sub esi, 1; jnz again; "
+    "mov ebx, 1; mov ecx, ebp; mov edx, 16; mov eax, {2}; int 0x80; bad: mov ebx, eax; mov eax, {3}; int 0x80",
+    "arm64": "mov x20, sp; and x20, x20, #0xfffffffffffff000; sub x20, x20, #{4}; stur xzr, [x20]; "
+    "stur xzr, [x20, #8]; mov x19, #20; again: mov x0, #1; mov x1, x20; mov x8, #{1}; svc #0; cbnz x0, bad; "
+    "sub x19, x19, #1; cbnz x19, again; mov x0, #1; mov x1, x20; mov x2, #16; mov x8, #{2}; svc #0; "
+    "bad: mov x8, #{3}; svc #0",
+}
+
+
+@pytest.mark.parametrize("below", (64, 8), ids=("plain", "across two pages"))
+@pytest.mark.parametrize(("isa", "call", "layout"), (
+    ("x86_64", "clock_gettime", "<qq"), ("arm64", "clock_gettime", "<qq"), ("i386", "clock_gettime64", "<qq"),
+    ("i386", "clock_gettime", "<ii"),
+))  # fmt: skip
+def test_the_time_is_told(isa: str, call: str, layout: str, below: int, tmp_path: Path) -> None:
+    numbers = NUMBERS[isa]
+    words = ASK_THE_TIME[isa].format(call, numbers[call], numbers["write"], numbers["exit_group"], below)
+    source = tmp_path / "program.s"
+    source.write_text(f"# arch: {isa}\n_start:\n" + words.replace("; ", "\n") + "\n")
+    before = time.monotonic_ns()
+    result = sandbox.run([str(source)], timeout=60)
+    assert result.returncode == 16, "the bytes written"
+    seconds, nanoseconds = struct.unpack_from(layout, result.stdout)
+    assert before <= seconds * 1_000_000_000 + nanoseconds <= time.monotonic_ns()
+    assert result.stats.syscalls[call] == 20
+
+
+def test_who_is_alone_makes_way_for_nobody() -> None:
+    with guest("x86_64") as w:
+        number = NUMBERS["x86_64"]["sched_yield"]
+
+        def known() -> bool:
+            words = w.task.context.words
+            return number < words.constants_count and bool(words.constants[number].valid)
+
+        for _ in range(8):
+            assert w.call("sched_yield") == 0
+        assert known()
+        assert w.call("clone", 17, 0, 0, 0, 0) > 0
+        assert not known(), "there is a child to make way for"
+        for _ in range(8):
+            assert w.call("sched_yield") == 0
+        assert not known()

@@ -46,6 +46,7 @@ enum { KILLER_OVERRUN = 0x1001, KILLER_AVX = 0x1002, INTERRUPTED = 0x1003, KILLE
 enum { MOST_EXITS = 1024, MOST_EXITS_OF_PAGE = 64, EDGE = 15, MOST_BREAKS = 256 };
 /* What an engine has found in a frame (x86): it was looked at, holds a locked bit test, has a lock prefix at an end. */
 enum { LOOKED = 1, LOCKED_BIT = 2, LOCKED_EDGE = 4 };
+enum { CONSTANT = 1, TIMESPEC_64, TIMESPEC_32, TIMEVAL_64, TIMEVAL_32 }; /* calls that are answered here */
 enum { UNDEFINED_OPCODE = 6 }; /* x86's exception */
 enum { MOST_OVERDRAWN = 1 << 24 }; /* code bytes beyond its budget that frames which change sides may cost a run */
 enum { SELF_MODIFICATION = 4096 }; /* code bytes that it is charged for: translating anew takes that long */
@@ -88,7 +89,7 @@ struct table {
 };
 
 struct constant {
-    uint64_t valid, value, count;
+    uint64_t valid, value, count; /* valid: 0, CONSTANT, or which time the call wants */
 };
 
 struct engine;
@@ -857,6 +858,57 @@ static void on_block(void *uc, uint64_t address, uint32_t size, void *data)
     e->left -= size ? size : 1;
 }
 
+/* Where the guest may store `size` bytes at once, without a fault or anything to be noted; NULL: not so simply. */
+static uint8_t *plain_place(struct engine *e, uint64_t address, uint64_t size)
+{
+    struct pool *p = e->pool;
+    uint64_t leaf, *entry;
+    if (address >= e->table->end || (address & (PAGE - 1)) + size > PAGE)
+        return NULL;
+    entry = find_entry(e, address, &leaf);
+    if (!entry || p->references[leaf] != 1 || (*entry & (PRESENT | WRITE | COPY | DEVICE)) != (PRESENT | WRITE))
+        return NULL;
+    return p->state[*entry >> 12] == WRITABLE ? p->base + (*entry >> 12) * PAGE + (address & (PAGE - 1)) : NULL;
+}
+
+/* clock_gettime and gettimeofday of a machine that lives in the host's time. False: the kernel answers. */
+static bool tell_time(struct engine *e, uint64_t kind)
+{
+    bool timeval = kind == TIMEVAL_64 || kind == TIMEVAL_32, wide = kind == TIMESPEC_64 || kind == TIMEVAL_64;
+    uint64_t first = 0, second = 0, address, done = 0;
+    clockid_t clock = CLOCK_REALTIME;
+    struct timespec time;
+    e->call->reg_read(e->uc, (int)e->argument_registers[0], &first);
+    e->call->reg_read(e->uc, (int)e->argument_registers[1], &second);
+    address = (timeval ? first : second) & e->word_mask;
+    if (timeval && (second & e->word_mask))
+        return false; /* it wants the time zone as well */
+    if (!timeval)
+        switch ((uint32_t)first) {
+        case CLOCK_REALTIME:
+        case CLOCK_REALTIME_COARSE: break;
+        case CLOCK_MONOTONIC:
+        case CLOCK_MONOTONIC_RAW:
+        case CLOCK_MONOTONIC_COARSE:
+        case CLOCK_BOOTTIME: clock = CLOCK_MONOTONIC; break;
+        default: return false;
+        }
+    uint8_t *place = plain_place(e, address, wide ? 16 : 8);
+    if (!place || clock_gettime(clock, &time))
+        return false;
+    int64_t pair[2] = {time.tv_sec, timeval ? time.tv_nsec / 1000 : time.tv_nsec};
+    if (wide) {
+        memcpy(place, pair, 16);
+    } else {
+        int32_t narrow[2] = {(int32_t)pair[0], (int32_t)pair[1]};
+        if (narrow[0] != pair[0])
+            return false;
+        memcpy(place, narrow, 8);
+    }
+    e->call->reg_write(e->uc, (int)e->result_register, &done);
+    return true;
+}
+
 /* A call whose result is known (getpid and the like) is answered here, without leaving the guest's translated code. */
 static bool answer(struct engine *e)
 {
@@ -866,8 +918,12 @@ static bool answer(struct engine *e)
     number &= e->word_mask;
     if (number >= c->constants_count || !c->constants[number].valid)
         return false;
-    c->constants[number].count++;
-    e->call->reg_write(e->uc, (int)e->result_register, &c->constants[number].value);
+    struct constant *constant = &c->constants[number];
+    if (constant->valid == CONSTANT)
+        e->call->reg_write(e->uc, (int)e->result_register, &constant->value);
+    else if (!tell_time(e, constant->valid))
+        return false;
+    constant->count++;
     return true;
 }
 

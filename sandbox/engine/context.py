@@ -298,16 +298,25 @@ class Context:
             self.words.has_result = 0
             self[self.isa.syscall_result] = self.words.result
 
-    def set_constants(self, values: Mapping[int, int]) -> None:
-        """Syscalls that the accelerator may answer by itself: number -> result. Replaces what was set."""
-        size = max(values, default=-1) + 1
+    def set_constants(self, values: Mapping[int, int], times: Mapping[int, int] | None = None) -> None:
+        """Syscalls that the accelerator may answer by itself: number -> result, and number -> layout (TIMESPEC_64 and
+        so on in layout.py) of those that ask for the time. Replaces what was set."""
+        times = times or {}
+        size = max((*values, *times), default=-1) + 1
         array = (layout.ConstantWords * max(1, size))()
         for number, value in values.items():
-            array[number].valid, array[number].value = 1, value & self._mask
+            array[number].valid, array[number].value = layout.CONSTANT, value & self._mask
+        for number, kind in times.items():
+            array[number].valid = kind
         self._constants = array
-        self._numbers = tuple(values)
+        self._numbers = (*values, *times)
         self.words.constants = ctypes.cast(array, POINTER(layout.ConstantWords))
         self.words.constants_count = size
+
+    def withdraw_constant(self, number: int) -> None:
+        """The accelerator answers this one no more."""
+        if self._constants is not None and number < len(self._constants):
+            self._constants[number].valid = 0
 
     def take_constant_counts(self) -> dict[int, int]:
         """How often each of them was answered since the last call."""

@@ -74,6 +74,10 @@ class TableWords(Structure):
     ]
 
 
+# What a call that the engine answers gets: a constant, or a time (on the host's clock) in one of four layouts.
+CONSTANT, TIMESPEC_64, TIMESPEC_32, TIMEVAL_64, TIMEVAL_32 = 1, 2, 3, 4, 5
+
+
 class ConstantWords(Structure):
     _fields_ = [("valid", c_uint64), ("value", c_uint64), ("count", c_uint64)]
 

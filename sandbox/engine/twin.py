@@ -50,6 +50,12 @@ _TRANSLATION = ctypes.CFUNCTYPE(None, c_void_p, POINTER(TranslatedBlock), c_void
 _ANSWER = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 
 
+# What the guest's clocks are to the host: see HostClock.
+_CLOCKS = {
+    number: time.CLOCK_REALTIME if number in (0, 5) else time.CLOCK_MONOTONIC for number in (0, 1, 4, 5, 6, 7)
+}  # fmt: skip
+
+
 class TwinCore(TwinMmu):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -139,9 +145,26 @@ class TwinCore(TwinMmu):
         if number >= words.constants_count or not words.constants[number].valid:
             return False
         constant = words.constants[number]
+        if constant.valid != layout.CONSTANT and not self._tell_time(constant.valid):
+            return False
         constant.count += 1
         self._write(self._words.result_register, constant.value)
         return True
+
+    def _tell_time(self, kind: int) -> bool:
+        first, second = (self._read(register) & self._mask for register in self._numbers[1:3])
+        timeval = kind in (layout.TIMEVAL_64, layout.TIMEVAL_32)
+        if timeval and second:
+            return False
+        clock = time.CLOCK_REALTIME if timeval else _CLOCKS.get(first & 0xFFFFFFFF)
+        if clock is None:
+            return False
+        seconds, nanoseconds = divmod(time.clock_gettime_ns(clock), 1_000_000_000)
+        wide = kind in (layout.TIMESPEC_64, layout.TIMEVAL_64)
+        if not wide and seconds >> 31:
+            return False
+        pair = struct.pack("=qq" if wide else "=ii", seconds, nanoseconds // 1000 if timeval else nanoseconds)
+        return self._store_plainly(first if timeval else second, pair)
 
     def _on_interrupt(self, uc: int, number: int, data: int) -> None:
         if number == self._words.syscall_vector:

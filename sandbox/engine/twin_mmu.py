@@ -143,6 +143,23 @@ class TwinMmu:
             return index
         return index if private and value & (PRESENT | ZERO) else None
 
+    def _store_plainly(self, address: int, data: bytes) -> bool:
+        """For the guest, where it might store at once, without a fault or anything to be noted."""
+        table = self._table
+        assert table is not None
+        if address >= table.words.end or (address & (PAGE_SIZE - 1)) + len(data) > PAGE_SIZE:
+            return False
+        value = self._entry(address)
+        leaf = table.leaves.get(address >> 21)
+        wanted = PRESENT | layout.WRITE
+        if leaf is None or self._pool.references[leaf] != 1 or value & (wanted | COPY | DEVICE) != wanted:
+            return False
+        if self._pool.state[value >> 12] != layout.WRITABLE:
+            return False
+        place = (value >> 12 << 12) + (address & (PAGE_SIZE - 1))
+        self._pool.memory[place : place + len(data)] = data
+        return True
+
     def _not_for_guest(self, address: int) -> bool:
         """Unicorn looks up the pages of its exits when a run ends; see the C side."""
         pc = self._read(self._words.pc_register) & self._mask

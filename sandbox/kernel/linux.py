@@ -17,7 +17,7 @@ from sandbox.abi.signals import SIGTERM, signal_name
 from sandbox.clock import Clock, Entropy, VirtualClock
 from sandbox.engine import Engine, Isa
 from sandbox.events import Recorder
-from sandbox.kernel import descriptors, lifecycle
+from sandbox.kernel import constant_calls, descriptors, lifecycle
 from sandbox.kernel.fdtable import FileBudget
 from sandbox.kernel.futex import FutexTable
 from sandbox.kernel.ipc import Ipc
@@ -236,6 +236,9 @@ class LinuxMachine:
         self.spaces.enter(task.space)
         if len(self.tasks) > 1:
             self.many_tasks = True
+        if len(self.tasks) == 2:
+            for lonely in self.tasks.values():
+                constant_calls.end_solitude(lonely)
         self.make_ready(task)
 
     def release_space(self, task: Task) -> None:

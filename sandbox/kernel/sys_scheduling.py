@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sandbox.abi import flags
 from sandbox.abi.errno import E2BIG, EACCES, EINVAL, EPERM, ESRCH, Errno
 from sandbox.abi.structs import pack_timespec
+from sandbox.kernel.constant_calls import asked
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def find_task(task: Task, pid: int) -> Task:
 
 
 def sched_yield(task: Task) -> int:
+    asked(task)
     task.kernel.yield_task(task)
     return 0
 

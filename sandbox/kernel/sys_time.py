@@ -14,6 +14,7 @@ from sandbox.abi import flags
 from sandbox.abi.errno import EINVAL, EOPNOTSUPP, EPERM, Errno
 from sandbox.abi.flags import TIMER_ABSTIME
 from sandbox.abi.structs import NANOSECONDS, PAIR, pack_timespec, pack_timeval
+from sandbox.kernel.constant_calls import asked
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
 from sandbox.kernel.signals import is_deliverable
 from sandbox.wait import Block
@@ -76,6 +77,7 @@ def _dynamic_clock(task: Task, clock: int) -> int:
 
 def _clock_gettime(width: int) -> Callable[[Task, int, int], int]:
     def clock_gettime(task: Task, clock: int, time: int) -> int:
+        asked(task)
         task.space.copy_out(time, pack_timespec(width, clock_now(task, clock)))
         return 0
 
@@ -109,6 +111,7 @@ def clock_settime32(task: Task, clock: int, time: int) -> int:
 
 
 def gettimeofday(task: Task, time: int, zone: int) -> int:
+    asked(task)
     if time:
         task.space.copy_out(time, pack_timeval(task.word, task.kernel.clock.realtime()))
     if zone:
