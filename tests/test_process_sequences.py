@@ -18,6 +18,7 @@ from tests import debian, native, static_programs
 SOURCE = Path(__file__).parent / "sequences"
 STEPS = 30
 PATIENCE = 600
+ATTEMPTS = 5  # the host's processes run in parallel: now and then one is quicker than a step allows for
 # (ISA, first seed, seed after the last)
 RUNS = [("x86_64", first, first + 20) for first in range(0, 80, 20)]
 RUNS += [(isa, 1000 * place, 1000 * place + 15) for place, isa in enumerate(("i386", "arm64", "arm", "riscv64"), 1)]
@@ -34,8 +35,23 @@ def by_seed(output: str) -> dict[str, list[str]]:
     return found
 
 
-def differences(isa: str, first: int, last: int, steps: int = STEPS) -> dict[str, tuple[list[str], list[str]]]:
-    """By seed that does not end alike: what the host says and what the guest says, from the first difference on."""
+Differences = dict[str, tuple[list[str], list[str]]]
+
+
+def differences(isa: str, first: int, last: int, steps: int = STEPS) -> Differences:
+    """By seed that does not end alike, however often it is played: what the host says and what the guest says."""
+    wrong = play(isa, first, last, steps)
+    for seed in list(wrong):
+        number = int(seed.removeprefix("seed "))
+        for _ in range(1, ATTEMPTS):
+            if not play(isa, number, number + 1, steps):
+                del wrong[seed]
+                break
+    return wrong
+
+
+def play(isa: str, first: int, last: int, steps: int) -> Differences:
+    """Once: what is said from the first difference on, by seed."""
     arguments = [str(first), str(last), str(steps)]
     theirs = native.run(
         "x86_64", static_programs.build("x86_64", SOURCE), ["sequences", *arguments], timeout=PATIENCE
