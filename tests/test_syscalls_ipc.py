@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+import pytest
 
 from sandbox.abi import ipc as F
 from sandbox.abi.errno import (
@@ -23,9 +25,13 @@ from sandbox.abi.errno import (
     ERANGE,
 )
 from sandbox.abi.structs import BITS
+from sandbox.kernel.lifecycle import end_process, exit_word
+from sandbox.kernel.spaces import SpaceUsers
 from sandbox.kernel.views import KernelView
+from sandbox.memory import AddressSpace
 from tests.syscall_cases import Cases, World
-from tests.syscall_worlds import BAD, Blocked, GuestWorld
+from tests.syscall_worlds import BAD, Blocked, GuestWorld, guest
+from tests.test_syscalls_process import clone
 
 CASES = Cases()
 KEY = 0x5A6B0001
@@ -391,6 +397,9 @@ def where_and_how_it_is_attached(w: World) -> None:
         assert w.call("shmat", s, first + 17, F.SHM_RND) == first
         assert w.call("shmdt", first) == 0
         assert w.call("shmat", -1, None, 0) == -EINVAL
+        reader = w.call("shmat", s, None, F.SHM_RDONLY)
+        assert w.call("mprotect", reader, PAGE, 3) == -EACCES
+        assert w.call("mprotect", reader, PAGE, 1) == 0
 
 
 @CASES("shmctl", "shmget")
@@ -410,6 +419,30 @@ def segments_are_described(w: World) -> None:
         assert w.call("shmctl", 0, command(w, F.SHM_INFO), bytearray(72)) >= 0
         assert w.call("shmctl", s, command(w, F.SHM_LOCK), None) == 0
         assert w.call("shmctl", s, command(w, F.SHM_UNLOCK), None) == 0
+
+
+def test_many_removed_segments_of_many_processes_do_not_stop_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process's end looks once at all regions, not once for each segment."""
+    looks = 0
+    every = SpaceUsers.all
+
+    def counted(users: SpaceUsers) -> Iterable[AddressSpace]:
+        nonlocal looks
+        looks += 1
+        return every(users)
+
+    monkeypatch.setattr(SpaceUsers, "all", counted)
+    with guest("x86_64") as w:
+        for _ in range(300):
+            s = w.call("shmget", F.IPC_PRIVATE, PAGE, 0o600)
+            assert w.call("shmat", s, None, 0) > 0
+            assert w.call("shmctl", s, F.IPC_RMID, None) == 0
+        children = [clone(w) for _ in range(20)]
+        looks = 0
+        end_process(w.machine.processes[children[0]], exit_word(0))
+        assert looks == 1
+        assert len(list(KernelView(w.machine).shared_memory())) == 300
+        assert looks == 2
 
 
 # -- i386 ----------------------------------------------------------------------------------------------------

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from sandbox.abi import flags as F
-from sandbox.abi.errno import EAGAIN, EBADF, ECHILD, EFAULT, EINVAL, EPERM, ESRCH
+from sandbox.abi.errno import EAGAIN, EBADF, ECHILD, EFAULT, EINVAL, EPERM, ESRCH, Errno
 from sandbox.abi.signal_structs import SIGINFO_SIZE
 from sandbox.abi.signals import SIGCHLD, SIGUSR1
 from sandbox.kernel.lifecycle import end_process, exit_word
+from sandbox.kernel.views import KernelView
 from tests.syscall_cases import Cases, World
-from tests.syscall_worlds import BAD, GuestWorld
-from tests.test_syscalls_process import NOBODY, THREAD, clone
+from tests.syscall_worlds import BAD, GuestWorld, guest
+from tests.test_syscalls_process import NOBODY, THREAD, act, clone
 
 CASES = Cases()
 FD_CLOEXEC = 1
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 
 
 @CASES("pidfd_open")
@@ -112,6 +116,38 @@ def a_child_with_its_descriptor(w: GuestWorld) -> None:
     assert w.call("pidfd_getfd", fd, 0, 0) == -EPERM
     tid = clone(w, THREAD)
     assert w.call("pidfd_open", tid, 0) == -EINVAL, "a thread"
+
+
+@CASES("pidfd_getfd", host=False)
+def who_gave_up_privileges_is_not_looked_into(w: GuestWorld) -> None:
+    """What it opened as root is not for other processes of its new user; nor is memory that it could not write."""
+    other = act(w, clone(w))
+    mine = w.call("pidfd_open", other.task.tgid, 0)
+    assert w.call("pidfd_getfd", mine, 77, 0) == -EBADF, "root may look: there is no such descriptor"
+    for world in (w, other):
+        assert world.call("setresuid" if w.word == 8 else "setresuid32", 1000, 1000, 1000) == 0
+    assert w.call("prctl", PR_GET_DUMPABLE, 0, 0, 0, 0) == 0
+    assert w.call("pidfd_getfd", mine, 77, 0) == -EPERM
+    assert other.call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0) == 0
+    assert w.call("pidfd_getfd", mine, 77, 0) == -EBADF
+    w.task.credentials.gid = 7
+    assert w.call("pidfd_getfd", mine, 77, 0) == -EPERM, "another group"
+
+
+def test_memory_behind_a_read_only_shared_mapping() -> None:
+    with guest("x86_64") as w:
+        w.file(b"f", b"SECRET")
+        fd = w.open(b"f")
+        place = w.call("mmap", 0, 4096, 1, F.MAP_SHARED, fd, 0)
+        private = w.call("mmap", 0, 4096, 1, F.MAP_PRIVATE, fd, 0)
+        w.machine.current = w.task
+        view = KernelView(w.machine).process(w.task.tgid, w.task.tid)
+        assert view is not None
+        view.check_memory()
+        with pytest.raises(Errno):
+            view.write_memory(place, b"PWN")
+        view.write_memory(private, b"PWN")
+        assert (w.content(b"f"), w.peek(private, 6)) == (b"SECRET", b"PWNRET")
 
 
 test_guest, test_host, test_proof = CASES.tests()

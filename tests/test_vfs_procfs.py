@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.abi.errno import EFAULT, EPERM, Errno
+from sandbox.abi.errno import EACCES, EFAULT, EPERM, Errno
 from sandbox.abi.flags import O_RDONLY, O_RDWR, O_WRONLY
 from sandbox.memory import Region
 from sandbox.vfs.mount import Mounts, Place
@@ -56,6 +56,10 @@ class FakeProcess:
         if address != 0x1000:
             raise Errno(EFAULT)
         return b"memory".ljust(count, b"\0")
+
+    def check_memory(self) -> None:
+        if self.system.uids.get(self.system.now[0], 0) not in (0, self.uids[0]):
+            raise Errno(EACCES)
 
     def write_memory(self, address: int, data: bytes) -> None:
         raise Errno(EFAULT)

@@ -7,6 +7,7 @@ leaves behind here is the host's memory, or charged to its account. Source: svip
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from sandbox.abi.errno import EACCES, EEXIST, EIDRM, EINVAL, ENOENT, ENOSPC, EPE
 from sandbox.wait import WaitQueue
 
 if TYPE_CHECKING:
+    from sandbox.kernel.linux import LinuxMachine
     from sandbox.kernel.process import Process
     from sandbox.kernel.sys_ipc_message import MessageQueue
     from sandbox.kernel.sys_ipc_semaphore import SemaphoreSet
@@ -152,8 +154,27 @@ class Ipc:
         """The process has ended: what it wanted undone is undone, and segments nobody has any more may go."""
         for semaphores in self.sets:
             semaphores.undo(process)
-        for segment in [segment for segment in self.segments if segment.doomed]:
-            segment.collect(process.kernel)
+        self.collect(process.kernel)
+
+    @staticmethod
+    def attachments(kernel: LinuxMachine) -> Counter[object]:
+        """How often each shared memory is mapped, from one look at all regions of all processes. A mapping that was
+        split by mprotect counts once, by its first page."""
+        found: Counter[object] = Counter()
+        for space in kernel.spaces.all():
+            for region in space.list:
+                if region.shared and region.offset == 0:
+                    found[region.source] += 1
+        return found
+
+    def collect(self, kernel: LinuxMachine) -> None:
+        """Let go of the removed segments that nobody has any more."""
+        doomed = [segment for segment in self.segments if segment.doomed]
+        if doomed:
+            attached = self.attachments(kernel)
+            for segment in doomed:
+                if not attached[segment.memory]:
+                    self.segments.remove(segment)
 
     def close(self) -> None:
         """The machine is released."""

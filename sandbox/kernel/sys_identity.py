@@ -66,14 +66,23 @@ def _set_uids(task: Task, uid: int, euid: int, suid: int) -> None:
     credentials.uid, credentials.euid, credentials.suid = uid, euid, suid
     credentials.fsuid = euid
     _after_uid_change(credentials, had_root, had_effective_root, task.process.keep_capabilities)
+    _guard(task, credentials)
     task.credentials = credentials
     forget(task)
+
+
+def _guard(task: Task, new: Credentials) -> None:
+    """What it has open and in memory from before is not for processes of its new user (prctl(2), PR_SET_DUMPABLE)."""
+    old = task.credentials
+    if (old.euid, old.egid) != (new.euid, new.egid):
+        task.process.dumpable = 0
 
 
 def _set_gids(task: Task, gid: int, egid: int, sgid: int) -> None:
     credentials = task.credentials.copy()
     credentials.gid, credentials.egid, credentials.sgid = gid, egid, sgid
     credentials.fsgid = egid
+    _guard(task, credentials)
     task.credentials = credentials
     forget(task)
 

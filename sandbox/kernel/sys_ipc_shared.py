@@ -13,11 +13,10 @@ from sandbox.abi.errno import EEXIST, EINVAL, ENOMEM, EPERM, Errno
 from sandbox.abi.ipc import SHM_DEST, SHM_EXEC, SHM_LOCKED, SHM_RDONLY, SHM_REMAP, SHM_RND
 from sandbox.kernel.ipc import READ, WRITE, IpcObject, command_of, now
 from sandbox.kernel.row import FULL, PARTIAL, Row
-from sandbox.kernel.sys_memory import SharedMemory
+from sandbox.kernel.sys_memory import SharedMemory, mark_unwritable
 from sandbox.memory import PROT_EXEC, PROT_READ, PROT_WRITE
 
 if TYPE_CHECKING:
-    from sandbox.kernel.linux import LinuxMachine
     from sandbox.kernel.task import Task
 
 PAGE = 4096
@@ -35,19 +34,6 @@ class Segment(IpcObject):
         self.attached = self.detached = 0
         self.doomed = self.locked = False
 
-    def attachments(self, kernel: LinuxMachine) -> int:
-        """Every mapping counts; one that was split by mprotect counts once, by its first page."""
-        return sum(
-            region.source is self.memory and region.offset == 0
-            for space in kernel.spaces.all()
-            for region in space.regions()
-        )
-
-    def collect(self, kernel: LinuxMachine) -> None:
-        """It was removed: it goes with its last attachment."""
-        if self.doomed and not self.attachments(kernel):
-            kernel.ipc.segments.remove(self)
-
     @property
     def shown_mode(self) -> int:
         return self.mode | (SHM_DEST if self.doomed else 0) | (SHM_LOCKED if self.locked else 0)
@@ -58,7 +44,7 @@ class Segment(IpcObject):
         return ipc_abi.SHMID_DS[task.isa].pack(
             *first, self.shown_mode, sequence,
             self.size, self.attached, self.detached, self.changed, self.creator, self.last,
-            self.attachments(task.kernel),
+            task.kernel.ipc.attachments(task.kernel)[self.memory],
         )  # fmt: skip
 
 
@@ -110,6 +96,8 @@ def shmat(task: Task, identifier: int, address: int, flags: int) -> int:
         )
     except Errno as error:
         raise Errno(EINVAL if error.number == EEXIST else error.number) from None
+    if flags & SHM_RDONLY:
+        mark_unwritable(task, result)
     segment.attached, segment.last = now(task), task.tgid
     return result
 
@@ -128,7 +116,8 @@ def shmdt(task: Task, address: int) -> int:
             for region in pieces:
                 space.unmap(region.start, region.length)
             segment.detached, segment.last = now(task), task.tgid
-            segment.collect(task.kernel)
+            if segment.doomed:
+                task.kernel.ipc.collect(task.kernel)
             return 0
     raise Errno(EINVAL)
 
@@ -154,7 +143,7 @@ def shmctl(task: Task, identifier: int, command: int, buffer: int) -> int:
         segment = segments.find(identifier)
         segment.expect_owner(task)
         segment.doomed, segment.key = True, ipc_abi.IPC_PRIVATE
-        segment.collect(task.kernel)
+        task.kernel.ipc.collect(task.kernel)
         return 0
     if command not in (ipc_abi.SHM_LOCK, ipc_abi.SHM_UNLOCK):
         raise Errno(EINVAL)

@@ -141,7 +141,7 @@ def mmap(task: Task, address: int, length: int, protection: int, kind: int, fd: 
         space.unmap(result, length)
         raise Errno(ENOMEM)
     if shared and not kind & MAP_ANONYMOUS and not _may_write(task, fd):
-        _mark_unwritable(task, result)
+        mark_unwritable(task, result)
     return result
 
 
@@ -151,7 +151,7 @@ def _may_write(task: Task, fd: int) -> bool:
     return file.flags & O_ACCMODE == O_RDWR and not sealed
 
 
-def _mark_unwritable(task: Task, address: int) -> None:
+def mark_unwritable(task: Task, address: int) -> None:
     region = task.space.list.at(address)
     if region is not None:
         region.may_write = False
@@ -242,7 +242,7 @@ def mremap(task: Task, old: int, old_size: int, new_size: int, how: int, new: in
     fixed = region is not None and not region.may_write
     moved = task.space.remap(old, old_size, new_size, bool(how & MREMAP_MAYMOVE), new if how & MREMAP_FIXED else None)
     if fixed:
-        _mark_unwritable(task, moved)
+        mark_unwritable(task, moved)
     return moved
 
 

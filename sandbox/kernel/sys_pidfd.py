@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EINVAL, EPERM, ESRCH, Errno
 from sandbox.abi.flags import O_NONBLOCK
+from sandbox.kernel.inspection import may_inspect
 from sandbox.kernel.lookup import install
 from sandbox.kernel.pidfd import new_pidfd, process_of
 from sandbox.kernel.row import FULL, Row
@@ -13,8 +14,6 @@ from sandbox.kernel.sys_signals import send_queued
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
-
-_CAP_SYS_PTRACE = 19
 
 
 def pidfd_open(task: Task, pid: int, flags: int) -> int:
@@ -42,9 +41,7 @@ def pidfd_getfd(task: Task, fd: int, target: int, flags: int) -> int:
     thread = next(iter(process.threads.values()), None)
     if thread is None:
         raise Errno(ESRCH)
-    own, other = task.credentials, thread.credentials
-    same = all(own.fsuid == uid for uid in (other.uid, other.euid, other.suid))
-    if process is not task.process and not same and not own.capable(_CAP_SYS_PTRACE):
+    if not may_inspect(task, thread, task.credentials.uid):
         raise Errno(EPERM)
     file = thread.files.get(target)
     file.retain()

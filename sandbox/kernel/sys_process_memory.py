@@ -8,15 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, Errno
+from sandbox.kernel.inspection import may_inspect
 from sandbox.kernel.row import FULL, Row
 from sandbox.kernel.transfer import PIECE, Segments, gather, scatter, vector
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
     from sandbox.memory import AddressSpace
-
-CAP_SYS_PTRACE = 19
-
 
 def process_vm_readv(
     task: Task, pid: int, local: int, local_count: int, remote: int, remote_count: int, flags: int
@@ -42,10 +40,8 @@ def _checked(
     target = task.kernel.tasks.get(pid)
     if target is None:
         raise Errno(ESRCH)
-    if target.process is not task.process and not task.credentials.capable(CAP_SYS_PTRACE):
-        own, its = task.credentials, target.credentials
-        if {its.uid, its.euid, its.suid} != {own.uid} or {its.gid, its.egid, its.sgid} != {own.gid}:
-            raise Errno(EPERM)
+    if not may_inspect(task, target, task.credentials.uid):
+        raise Errno(EPERM)
     return here, there, target.space
 
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import EACCES, EFAULT, EINVAL, Errno
+from sandbox.abi.errno import EACCES, EFAULT, EINVAL, EIO, Errno
+from sandbox.kernel.inspection import may_inspect
 from sandbox.kernel.process import RESOURCES, Process
 from sandbox.kernel.sys_system import MACHINES, RELEASE, VERSION
 from sandbox.vfs.proc_views import (
@@ -203,9 +204,17 @@ class TaskView:
             raise Errno(EFAULT)
         return self._task.space.read(address, count)
 
+    def check_memory(self) -> None:
+        current, task = self._process.kernel.current, self._task
+        if current is not None and task is not None and not may_inspect(current, task, current.credentials.fsuid):
+            raise Errno(EACCES)
+
     def write_memory(self, address: int, data: bytes) -> None:
         if self._task is None:
             raise Errno(EFAULT)
+        region = self._task.space.list.at(address)
+        if region is None or (region.shared and not region.may_write):
+            raise Errno(EIO)  # the file was not opened for it, whatever a debugger may do to private memory
         self._task.space.write(address, data)
 
     def command_line(self) -> bytes:
@@ -297,9 +306,10 @@ class KernelView:
                    found.changed)  # fmt: skip
 
     def shared_memory(self) -> Iterable[tuple[int, ...]]:
+        attached = self._kernel.ipc.attachments(self._kernel)
         for segment in self._kernel.ipc.segments:
             yield (segment.key, segment.identifier, segment.shown_mode, segment.size, segment.creator, segment.last,
-                   segment.attachments(self._kernel), *segment.owners, segment.attached, segment.detached,
+                   attached[segment.memory], *segment.owners, segment.attached, segment.detached,
                    segment.changed, segment.memory.blocks << 12, 0)  # fmt: skip
 
     def process(self, pid: int, tid: int = 0) -> ProcessView | None:

@@ -96,6 +96,9 @@ class ProcessView(Protocol):
     def read_memory(self, address: int, count: int) -> bytes:
         """Whatever the protections. Raises Errno(EFAULT) where nothing is mapped."""
 
+    def check_memory(self) -> None:
+        """Raises Errno(EACCES) when the current task may not open /proc/PID/mem."""
+
     def write_memory(self, address: int, data: bytes) -> None: ...
     @property
     def state(self) -> str:

@@ -185,7 +185,7 @@ def process_directory(filesystem: ProcFs, path: bytes, pid: int, tid: int) -> Pr
         lambda view: b"%d\n" % view.oom_adjustment, 0o644, lambda data: process().adjust_oom(data)
     )
     children[b"mem"] = lambda path: ProcMemory(
-        filesystem, inode_number(path), lambda: _check_inspection(filesystem, process()),
+        filesystem, inode_number(path), lambda: process().check_memory(),
         lambda address, count: process().read_memory(address, count),
         lambda address, data: process().write_memory(address, data), uid, gid,
     )  # fmt: skip
