@@ -185,3 +185,13 @@ def test_who_is_alone_makes_way_for_nobody() -> None:
         for _ in range(8):
             assert w.call("sched_yield") == 0
         assert not known()
+
+
+def test_an_answer_leaves_registers_as_a_call_does(tmp_path: Path) -> None:
+    """x86-64's syscall puts the return address into rcx and the flags into r11, whoever answers."""
+    source = tmp_path / "program.s"
+    lines = ["# arch: x86_64", "_start:", "mov r12, 20", "again: mov rcx, 0x1111", "mov r11, 0x2222", "mov rax, 39"]
+    lines += ["syscall", "behind: lea rbx, [rip + behind]", "cmp rcx, rbx", "jne bad", "and r11, 2", "jz bad"]
+    lines += ["sub r12, 1", "jnz again", "xor edi, edi", "jmp end", "bad: mov edi, 1", "end: mov eax, 231", "syscall"]
+    source.write_text("\n".join(lines) + "\n")
+    assert sandbox.run([str(source)], timeout=60).returncode == 0

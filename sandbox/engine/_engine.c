@@ -47,6 +47,7 @@ enum { MOST_EXITS = 1024, MOST_EXITS_OF_PAGE = 64, EDGE = 15, MOST_BREAKS = 256 
 /* What an engine has found in a frame (x86): it was looked at, holds a locked bit test, has a lock prefix at an end. */
 enum { LOOKED = 1, LOCKED_BIT = 2, LOCKED_EDGE = 4 };
 enum { CONSTANT = 1, TIMESPEC_64, TIMESPEC_32, TIMEVAL_64, TIMEVAL_32 }; /* calls that are answered here */
+enum { SYSCALL_LENGTH = 2 };   /* of x86-64's instruction */
 enum { UNDEFINED_OPCODE = 6 }; /* x86's exception */
 enum { MOST_OVERDRAWN = 1 << 24 }; /* code bytes beyond its budget that frames which change sides may cost a run */
 enum { SELF_MODIFICATION = 4096 }; /* code bytes that it is charged for: translating anew takes that long */
@@ -858,6 +859,22 @@ static void on_block(void *uc, uint64_t address, uint32_t size, void *data)
     e->left -= size ? size : 1;
 }
 
+static uint64_t read_pc(struct engine *e)
+{
+    uint64_t pc = 0;
+    e->call->reg_read(e->uc, (int)e->pc_register, &pc);
+    return pc & e->word_mask;
+}
+
+/* x86-64: rcx and r11 as the syscall instruction leaves them, which Unicorn does not do. */
+static void leave_as_sysret(struct engine *e, uint64_t next)
+{
+    uint64_t flags = 0;
+    e->call->reg_read(e->uc, (int)e->flags_register, &flags);
+    e->call->reg_write(e->uc, (int)e->sysret_registers[0], &next);
+    e->call->reg_write(e->uc, (int)e->sysret_registers[1], &flags);
+}
+
 /* Where the guest may store `size` bytes at once, without a fault or anything to be noted; NULL: not so simply. */
 static uint8_t *plain_place(struct engine *e, uint64_t address, uint64_t size)
 {
@@ -923,6 +940,8 @@ static bool answer(struct engine *e)
         e->call->reg_write(e->uc, (int)e->result_register, &constant->value);
     else if (!tell_time(e, constant->valid))
         return false;
+    if (e->sysret)
+        leave_as_sysret(e, read_pc(e) + SYSCALL_LENGTH);
     constant->count++;
     return true;
 }
@@ -1128,19 +1147,8 @@ static void capture_syscall(struct engine *e)
     e->number = values[0] & e->word_mask;
     for (int i = 0; i < 6; i++)
         e->arguments[i] = values[i + 1] & e->word_mask;
-    if (e->sysret) { /* x86-64: rcx and r11 as the syscall instruction leaves them, which Unicorn does not do */
-        uint64_t flags = 0;
-        e->call->reg_read(e->uc, (int)e->flags_register, &flags);
-        e->call->reg_write(e->uc, (int)e->sysret_registers[0], &e->pc);
-        e->call->reg_write(e->uc, (int)e->sysret_registers[1], &flags);
-    }
-}
-
-static uint64_t read_pc(struct engine *e)
-{
-    uint64_t pc = 0;
-    e->call->reg_read(e->uc, (int)e->pc_register, &pc);
-    return pc & e->word_mask;
+    if (e->sysret)
+        leave_as_sysret(e, e->pc);
 }
 
 /* `count`: 0, or exactly so many instructions (slow: Unicorn adds a hook to each instruction). Returns the reason. */

@@ -149,7 +149,14 @@ class TwinCore(TwinMmu):
             return False
         constant.count += 1
         self._write(self._words.result_register, constant.value)
+        if self._words.sysret:
+            self._leave_as_sysret((self._read(self._words.pc_register) & self._mask) + layout.SYSCALL_LENGTH)
         return True
+
+    def _leave_as_sysret(self, following: int) -> None:
+        flags = self._read(self._words.flags_register)
+        self._write(self._words.sysret_registers[0], following)
+        self._write(self._words.sysret_registers[1], flags)
 
     def _tell_time(self, kind: int) -> bool:
         first, second = (self._read(register) & self._mask for register in self._numbers[1:3])
@@ -319,9 +326,7 @@ class TwinCore(TwinMmu):
         library.reg_read_batch(self._uc, self._capture_ids, self._capture_at, 7)
         report[layout.NUMBER : layout.NUMBER + 7] = [value & mask for value in self._captured]
         if self._words.sysret:
-            flags = self._read(self._words.flags_register)
-            self._write(self._words.sysret_registers[0], pc)
-            self._write(self._words.sysret_registers[1], flags)
+            self._leave_as_sysret(pc)
 
     def interrupt(self) -> None:
         self._words.interrupted = 1
