@@ -31,6 +31,7 @@ MOST_OVERDRAWN = 1 << 24
 FEWEST_TLB_ENTRIES, MOST_TLB_ENTRIES = 256, 1 << 18
 CHUNK = 1 << 16  # code bytes between looks at the clock, when the budget is time
 UNDEFINED_OPCODE = 6  # x86's exception
+SYSCALL_LENGTH = 2  # of x86-64's instruction
 ILLEGAL_VECTOR = 0xFFFF  # Unicorn said "invalid instruction" instead of raising an interrupt
 NO_RESUME = (1 << 64) - 1
 
