@@ -266,7 +266,7 @@ def _shipped_guest(name: str, arch: str | None) -> bytes | None:
 
 def launch(fleet: Fleet, hypervisor: Hypervisor) -> list[VM]:
     """Create all members, then start them: those that wait for others when these are ready. When one cannot be
-    made, none is left."""
+    made, none is left; when one cannot be started, it is the caller's to close the hypervisor."""
     vms: dict[str, VM] = {}
     try:
         for member in fleet.members:
@@ -292,7 +292,11 @@ class _Launch:
     def begin(self) -> None:
         with self._hypervisor.enter():
             self._forget = self._hypervisor.observe(self._hear)
-            self._start_ready()
+            try:
+                self._start_ready(at_once=True)
+            except SandboxError:
+                self._forget()
+                raise
 
     def _hear(self, event: Event) -> None:
         if event.kind == "started":
@@ -309,7 +313,8 @@ class _Launch:
         if met:
             self._start_ready()
 
-    def _start_ready(self) -> None:
+    def _start_ready(self, at_once: bool = False) -> None:
+        """`at_once`: while somebody waits, who is told of a VM that cannot be started; later it is a note."""
         for name in [name for name, depends in self._waiting.items() if not depends]:
             if name not in self._waiting:
                 continue  # started from within the loop: starting one may make others ready
@@ -319,6 +324,8 @@ class _Launch:
                 if vm.state == "created":
                     vm.start()
             except SandboxError as error:
+                if at_once:
+                    raise
                 self._hypervisor.log.record(vm.name, Note("fleet", f"cannot be started: {error}"))
         if not self._waiting:
             self._forget()

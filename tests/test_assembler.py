@@ -102,6 +102,11 @@ ERRORS: list[tuple[str, str | None, str, str]] = [
     ("numeric label", "x86_64", "nop\n1: nop\njmp 1b\n", "e.s:2: invalid label: 1: nop"),
     ("label twice", "arm", "a: nop\nb: nop\na: nop\n", "e.s:3: the label 'a' stands in line 1 already"),
     ("what makes keystone exit", "arm", "nop\nx: nop\n.quad x\nnop\n", "e.s:3: invalid value for this fixup: .quad x"),
+    ("AT&T syntax", "x86_64", "nop\nmov $60, %eax\n", "e.s:2: operands have no % and no $"),
+    ("a number of AT&T's", "i386", "int $0x80\n", "e.s:1: operands have no % and no $"),
+    ("a register of AT&T's", "x86_64", "x: push %rbp\n", "e.s:1: operands have no % and no $"),
+    ("a number that is none", "arm64", "mov x0, $1\n", "e.s:1: operands have no % and no $"),
+    ("a page", "arm64", "nop\nadrp x0, m\nm: nop\n", "e.s:2: keystone computes adrp wrongly"),
     ("in a macro", "x86_64", ".macro m a\nbad \\a\n.endm\nnop\nm 1\n", "e.s:5: invalid mnemonic: m 1"),
 ]
 
@@ -111,6 +116,13 @@ def test_errors_name_the_line(arch: str | None, source: str, message: str) -> No
     with pytest.raises(AssemblyError) as caught:
         assembler.assemble(source, "e.s", arch)
     assert str(caught.value).startswith(message)
+
+
+def test_signs_that_mean_something_else() -> None:
+    source = "mov al, '$'\nmov ah, '%'\n# data\n.ascii \"$5 %d\"\n"
+    data = assembler.assemble(source, "e.s", "x86_64")
+    assert part(data, 0)[:4] == b"\xb0$\xb4%"
+    assert part(data, 1)[:5] == b"$5 %d"
 
 
 @needs_gnu

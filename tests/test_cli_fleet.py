@@ -151,6 +151,15 @@ def test_a_failure_is_told(shell: Shell) -> None:
     assert "a crashed with status 139: killed by SIGSEGV" in done.stderr
 
 
+@pytest.mark.parametrize("way", [(), ("--detach",)])
+def test_a_vm_that_cannot_be_started_is_told(shell: Shell, way: tuple[str, ...]) -> None:
+    shell.fleet.write_text('[vm.a]\nprogram = "burner"\n[vm.b]\nprogram = "hello"\nvolumes = ["nosuch:/d"]\n')
+    done = shell("up", "fleet.toml", *way)
+    assert done.returncode == 125
+    assert "there is no volume named nosuch" in done.stderr
+    assert "no fleet is up" in shell("ps").stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_a_fleet_in_the_foreground(shell: Shell, number: signal.Signals) -> None:
     with subprocess.Popen(

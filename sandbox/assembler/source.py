@@ -37,6 +37,11 @@ DATA = re.compile(r"#\s*data\s*$")
 DEFAULT_ADDRESS = {"x86_64": 0x401000, "i386": 0x08049000, "arm64": 0x401000, "arm": 0x11000, "riscv64": 0x11000}
 
 
+_STRING = re.compile(r"""\"(?:\\.|[^"\\])*\"|'(?:\\.|[^'\\])'?""")
+_AT_AND_T = re.compile(r"(?:^|[\s,(\[*])[%$][A-Za-z0-9_(-]")
+_ADRP = re.compile(r"adrp\s", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     number: int
@@ -120,6 +125,8 @@ def _lines(source: str, name: str, check_directives: bool) -> tuple[list[Line], 
             continue
         labels, rest = _split_labels(text)
         directive = _DIRECTIVE.match(rest)
+        if check_directives and not directive:
+            _check_operands(rest, f"{name}:{number}")
         outside = not blocks and not conditions
         if directive:
             word = directive[1].lower()
@@ -143,6 +150,16 @@ def _lines(source: str, name: str, check_directives: bool) -> tuple[list[Line], 
         number = [*(line for _, line in blocks), *conditions][-1]
         raise AssemblyError(f"{name}:{number}: the block that begins here is never closed")
     return parts
+
+
+def _check_operands(instruction: str, where: str) -> None:
+    """Refuse what keystone would leave out without a word, or encode wrongly. Raises AssemblyError."""
+    if _AT_AND_T.search(_STRING.sub("", instruction)):
+        raise AssemblyError(
+            f"{where}: operands have no % and no $ (x86 is in Intel syntax: mov eax, 60): {instruction}"
+        )
+    if _ADRP.match(instruction):
+        raise AssemblyError(f"{where}: keystone computes adrp wrongly: use adr, or ldr with =label: {instruction}")
 
 
 def without_comment(line: str) -> str:

@@ -27,17 +27,18 @@ TAIL = 4000  # bytes of its last words
 
 def run_service(fleet: Fleet, home: Path | str | None = None, **overrides: Any) -> None:
     """Be the service of this fleet: until `down`, SIGTERM, or until no VM is left."""
-    with fleet.hypervisor(**overrides) as hypervisor, Service(hypervisor, home, fleet.path) as service:
+    with fleet.hypervisor(**overrides) as hypervisor:
+        launch(fleet, hypervisor)  # first: who waits for the socket hears of what cannot be started
+        with Service(hypervisor, home, fleet.path) as service:
 
-        def end(number: int, frame: FrameType | None) -> None:
-            service.request_close()
+            def end(number: int, frame: FrameType | None) -> None:
+                service.request_close()
 
-        before = signal.signal(signal.SIGTERM, end)
-        try:
-            launch(fleet, hypervisor)
-            service.serve()
-        finally:
-            signal.signal(signal.SIGTERM, before)
+            before = signal.signal(signal.SIGTERM, end)
+            try:
+                service.serve()
+            finally:
+                signal.signal(signal.SIGTERM, before)
 
 
 def spawn(command: Sequence[str], home: Path | str | None = None) -> int:
