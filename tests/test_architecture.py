@@ -42,6 +42,7 @@ LAYERS = (
     "abi",
     "quantity",
     "errors",
+    "callbacks",
 )
 HEIGHT = {name: -depth for depth, names in enumerate(LAYERS) for name in names.split()}
 FACADE = 1  # sandbox/__init__.py stands above all: it imports anything, and nothing imports it

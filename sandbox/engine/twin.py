@@ -231,6 +231,9 @@ class TwinCore(TwinMmu):
             self._breaks = set(self._words.breaks[: self._words.breaks_count])
             self._renew_exits()
         while True:
+            if self._words.interrupted:
+                self._reason, report[layout.ERROR] = layout.STOP_ERROR, layout.INTERRUPTED
+                break
             self._reason = layout.STOP_NONE
             if self._words.thumb:
                 pc |= self._read(self._words.flags_register) >> 5 & 1

@@ -139,7 +139,9 @@ def _run_task(kernel: LinuxMachine, engine: Engine, task: Task, budget: int, now
                         left = 0
                     break
                 resolved = serve_stop(kernel, engine, task, stop)
-                if task.state != "ready" or kernel.exit_status is not None or kernel.halted:
+                if task.state != "ready" or kernel.exit_status is not None or kernel.doomed is not None:
+                    break
+                if kernel.halted:
                     break
                 if resolved and exact:
                     faults = 1 if done and left > 0 else faults + 1

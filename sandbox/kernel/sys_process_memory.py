@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sandbox.kernel.task import Task
     from sandbox.memory import AddressSpace
 
+
 def process_vm_readv(
     task: Task, pid: int, local: int, local_count: int, remote: int, remote_count: int, flags: int
 ) -> int:

@@ -19,6 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from sandbox.callbacks import heard
 from sandbox.clock import VirtualClock
 from sandbox.errors import StateError
 from sandbox.scheduler.monitor import Monitor
@@ -166,13 +167,14 @@ class Epochs:
         while len(self._done) < len(epoch):
             try:
                 self._monitor.work.wait()
-            except KeyboardInterrupt as error:  # the turns of the others are under way: first settle them
+            except BaseException as error:  # Ctrl-C, and the turns of the others are under way: first settle them
                 self._interrupt = error
 
     def _do(self, share: Share) -> None:
         self._mine.turn = share
         try:
-            self._done[share] = self._serve(share)
+            with heard():
+                self._done[share] = self._serve(share)
         except Exception as error:
             self._done[share] = error
         except BaseException as error:  # Ctrl-C in the thread that drives: its VM is lost, and the caller hears of it

@@ -260,7 +260,7 @@ static void direct(unsigned seed, int steps)
     char states[PUPPETS + 1] = {0};
     int status;
     state = seed * 2654435761ull + 12345;
-    director = getpid();
+    director = setsid(); /* a session of its own: the one it was started in may be out of sight, in another namespace */
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     made = 1;
     pid_t first = fork();
