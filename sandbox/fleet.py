@@ -21,7 +21,6 @@ ConfigurationErrors that begin with file, line and key. Neighbours: hypervisor b
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
 import re
@@ -32,8 +31,9 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from sandbox.errors import ConfigurationError, SandboxError
+from sandbox.errors import ConfigurationError, LoadError, SandboxError
 from sandbox.events import Event, Note
+from sandbox.guests import meant
 from sandbox.hypervisor import Hypervisor
 from sandbox.quantity import parse_size
 from sandbox.vm import OPTIONS, VM, VmConfig, configure, parse_option
@@ -146,7 +146,10 @@ class _Reader:
             except ConfigurationError as error:
                 raise self._error(("vm", name, key), str(error)) from None
             given[option] = value
-        self._make_absolute(given)
+        try:
+            self._make_absolute(given)
+        except LoadError as error:
+            raise self._error(("vm", name, "program"), str(error)) from None
         count = table.get("count")
         if count is not None and (
             isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_COPIES
@@ -169,7 +172,8 @@ class _Reader:
             if path.exists() or "/" in first or first.endswith(".s"):
                 words[0] = os.fsencode(path)
             else:
-                words[0] = _shipped_guest(first, given.get("arch")) or words[0]
+                guest = meant(first, given.get("arch"), given.get("board"))
+                words[0] = os.fsencode(guest.path) if guest is not None else words[0]
             given["program"] = words
         if "volumes" in given:
             given["volumes"] = [
@@ -254,14 +258,6 @@ def _key_lines(text: str) -> dict[tuple[str, ...], int]:
 
 def _parts(key: str) -> tuple[str, ...]:
     return tuple(part.strip("\"'") for part in _PART.findall(key))
-
-
-def _shipped_guest(name: str, arch: str | None) -> bytes | None:
-    from sandbox.guests import guest
-
-    with contextlib.suppress(ConfigurationError):
-        return os.fsencode(guest(name, arch or "x86_64").path)
-    return None
 
 
 def launch(fleet: Fleet, hypervisor: Hypervisor) -> list[VM]:

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from sandbox import assembler
-from sandbox.errors import ConfigurationError
+from sandbox.errors import ConfigurationError, LoadError
 
 _ITEM = re.compile(r"""(\w+)(?:([=~])(?:"((?:[^"\\]|\\.)*)"|([^\s"]\S*)))?\s*""")
 _KEYS = {"args", "stdin", "stdout", "status", "memory", "endless"}
@@ -91,6 +91,26 @@ def guest(name: str, arch: str) -> Guest:
             return candidate
     choices = ", ".join(sorted({candidate.name for candidate in guests() if candidate.arch == arch}))
     raise ConfigurationError(f"there is no guest '{name}' for {arch}; there are: {choices or 'none for this ISA'}")
+
+
+def meant(name: str, arch: str | None, board: str | None) -> Guest | None:
+    """The guest that a program's name stands for, when it is no file; for x86_64 when nothing says which ISA. None when
+    there is no such name; LoadError when there is, and not for this ISA or board."""
+    named = [candidate for candidate in guests() if candidate.name == name]
+    if not named:
+        return None
+    here = [candidate for candidate in named if candidate.board == board]
+    if not here and board is None:
+        home = named[0].board
+        raise LoadError(f"{name} is a guest for a board: add --board {home} (from Python: board={home!r})")
+    if not here:
+        others = ", ".join(sorted({candidate.name for candidate in guests() if candidate.board == board}))
+        raise LoadError(f"{name} is a guest for Linux, not for a board; for {board} there are: {others or 'none'}")
+    wanted = arch or ("x86_64" if board is None else None)
+    for candidate in here:
+        if wanted in (None, candidate.arch):
+            return candidate
+    raise LoadError(f"the guest {name} is for {', '.join(candidate.arch for candidate in here)}, not for {wanted}")
 
 
 def read_guest(path: Path) -> Guest:

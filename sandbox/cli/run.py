@@ -149,7 +149,6 @@ def _watch(hypervisor: Hypervisor, vm: VM) -> int:
 
 
 def _create(hypervisor: Hypervisor, given: argparse.Namespace, words: list[str]) -> VM:
-    program = [_shipped(words[0], given), *words[1:]]
     options = {
         "arch": given.arch,
         "rootfs": given.rootfs,
@@ -169,7 +168,7 @@ def _create(hypervisor: Hypervisor, given: argparse.Namespace, words: list[str])
         "max_files": given.max_files,
         "disk": given.disk,
     }
-    return hypervisor.create("run", program, **options)
+    return hypervisor.create("run", words, **options)
 
 
 def _default_environment() -> dict[str, str]:
@@ -177,17 +176,6 @@ def _default_environment() -> dict[str, str]:
     from sandbox.vm.configuration import DEFAULT_ENVIRONMENT
 
     return {os.fsdecode(name): os.fsdecode(value) for name, value in DEFAULT_ENVIRONMENT.items()}
-
-
-def _shipped(name: str, given: argparse.Namespace) -> str:
-    """The file of a guest that comes with the package, when nothing else can be meant."""
-    if given.rootfs is not None or "/" in name or os.path.exists(name) or name.endswith(".s"):
-        return name
-    from sandbox.guests import guests
-
-    arches = (given.arch,) if given.arch else ("x86_64",) if given.board is None else ARCHES
-    found = [guest for guest in guests() if guest.name == name and guest.arch in arches and guest.board == given.board]
-    return str(found[0].path) if found else name
 
 
 def _open_trace(name: str | None) -> IO[str] | None:

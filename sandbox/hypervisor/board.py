@@ -1,12 +1,12 @@
 """The ground of a bare-metal VM: memory account and image; and the machines that boot on it.
 
-The program is a file of the host: assembly source, an ELF file linked to the board's addresses, or raw bytes that go
-to the beginning of its RAM. A board has no files and no arguments. Neighbours: linux.py, sandbox.board.
+The program is a guest that comes with the package or a file of the host: assembly source, an ELF file linked to the
+board's addresses, or raw bytes that go to the beginning of its RAM. A board has no files and no arguments. Neighbours:
+linux.py, sandbox.board.
 """
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from sandbox.assembler import assemble_file, header_fields
 from sandbox.board import BoardMachine, board_named
 from sandbox.errors import ConfigurationError, LoadError
 from sandbox.hypervisor.builder import Kind, Surroundings
-from sandbox.hypervisor.program import check_host_file
+from sandbox.hypervisor.program import host_program
 from sandbox.loader import flat_image
 from sandbox.machine import Machine
 from sandbox.memory import PAGE_SIZE, FramePool
@@ -41,7 +41,7 @@ class BoardGround:
             raise ConfigurationError("a board has no files: rootfs, volumes and tmpfs are for Linux VMs")
         if config.tty:
             raise ConfigurationError("a board has a serial port of its own: tty is for Linux VMs")
-        path = check_host_file(os.fsdecode(config.program[0]))
+        path = host_program(config)
         self._image = flat_image(_read(path, self._board.arch), path, self._board.ram_start, self._ram_size)
         isa_name = self._image.isa_name
         if isa_name not in (None, self._board.arch):

@@ -16,7 +16,7 @@ from sandbox.events import Defect
 from sandbox.hypervisor import streams
 from sandbox.hypervisor.builder import Kind, Surroundings
 from sandbox.hypervisor.images import Images
-from sandbox.hypervisor.program import check_host_file, find_isa, place_in_guest
+from sandbox.hypervisor.program import find_isa, host_program, place_in_guest
 from sandbox.hypervisor.volumes import volume_store
 from sandbox.kernel.job_control import acquire
 from sandbox.kernel.linux import LinuxMachine
@@ -74,11 +74,10 @@ class LinuxGround:
 
     def _build(self, config: VmConfig) -> bytes:
         """Make the tree; the program's path or name in it."""
-        word = config.program[0]
         if config.rootfs is not None:
-            image, program = self._images.rootfs(config.rootfs), word
+            image, program = self._images.rootfs(config.rootfs), config.program[0]
         else:
-            path = check_host_file(os.fsdecode(word))
+            path = host_program(config)
             program = place_in_guest(path)
             image = self._images.with_program(path, program, config.arch, config.hostname)
         surroundings = self._surroundings

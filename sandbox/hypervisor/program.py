@@ -1,15 +1,18 @@
 """Which program a VM runs, where it is in its tree, and which ISA it is for.
 
-Without a root filesystem the first word names a file of the host, which is put into /bin of the built-in root; with
-one it is a path in the guest, or a name that is looked for on PATH. Everything here is before the first instruction,
-so failures are LoadErrors for the operator: 127 not found, 126 found and not to be run.
+Without a root filesystem the first word names a file of the host, which is put into /bin of the built-in root, or,
+when there is no such file, a guest that comes with the package; with one it is a path in the guest, or a name that is
+looked for on PATH. Everything here is before the first instruction, so failures are LoadErrors for the operator: 127
+not found, 126 found and not to be run.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 import stat
 
+from sandbox import guests
 from sandbox.abi.errno import Errno
 from sandbox.errors import ConfigurationError, LoadError
 from sandbox.kernel.program import executable
@@ -21,23 +24,30 @@ from sandbox.loader.script import resolve
 from sandbox.memory import PageSource
 from sandbox.vfs.mount import Mounts
 from sandbox.vfs.walk import walk
+from sandbox.vm import VmConfig
 
 HEADER = 64
 
 
-def check_host_file(path: str) -> str:
-    """The path of a program on the host, or a LoadError."""
+def host_program(config: VmConfig) -> str:
+    """The path on the host of the program that is named first: a file's, or that of a guest that comes with the
+    package. Raises LoadError."""
+    word = os.fsdecode(config.program[0])
+    if "/" not in word and (os.path.isdir(word) or not os.path.exists(word)):
+        found = guests.meant(word, config.arch, config.board)
+        if found is not None:
+            return str(found.path)
     try:
-        status = os.stat(path)
+        status = os.stat(word)
     except (FileNotFoundError, NotADirectoryError):
-        raise LoadError(
-            f"{path}: no such program on the host (with rootfs it would be one of the guest's)", 127
-        ) from None
+        near = difflib.get_close_matches(word.removesuffix(".s"), {guest.name for guest in guests.guests()}, 1)
+        advice = f"do you mean the guest {near[0]!r}?" if near else "with rootfs it would be one of the guest's"
+        raise LoadError(f"{word}: no such program on the host ({advice})", 127) from None
     except OSError as error:
-        raise LoadError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+        raise LoadError(f"{word}: {(error.strerror or 'cannot be read').lower()}") from None
     if not stat.S_ISREG(status.st_mode):
-        raise LoadError(f"{path}: the file is not a regular file")
-    return path
+        raise LoadError(f"{word}: the file is not a regular file")
+    return word
 
 
 def place_in_guest(path: str) -> bytes:
