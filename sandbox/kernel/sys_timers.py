@@ -94,7 +94,8 @@ def alarm(task: Task, seconds: int) -> int:
 
 
 class PosixTimer(IntervalTimer):
-    """A timer of timer_create: `number` is its id; overruns are counted while its signal is pending."""
+    """A timer of timer_create: `number` is its id; overruns are counted while its signal is pending, and `overrun` is
+    how many there had been when it was last taken (timer_getoverrun(2))."""
 
     __slots__ = ("clock_id", "notify", "number", "overrun", "pending", "signal", "thread", "value")
 
@@ -116,10 +117,11 @@ class PosixTimer(IntervalTimer):
         if self.pending is not info:
             return
         self.pending = None
+        self.overrun = info.overrun
         if self.deadline is None or not self.interval:
             return
         periods = max(0, (self.now() - self.deadline) // self.interval + 1)
-        self.overrun = info.overrun = min(self.overrun + periods, _MOST_OVERRUNS)
+        self.overrun = info.overrun = min(info.overrun + periods, _MOST_OVERRUNS)
         self.arm(self.deadline + periods * self.interval, self.interval)
 
     def patience(self) -> int:
@@ -132,11 +134,9 @@ class PosixTimer(IntervalTimer):
         process = self.process
         if self._is_pending():
             assert self.pending is not None
-            self.overrun = min(self.overrun + count, _MOST_OVERRUNS)
-            self.pending.overrun = self.overrun
+            self.pending.overrun = min(self.pending.overrun + count, _MOST_OVERRUNS)
             return
-        self.overrun = count - 1
-        info = SignalInfo(self.signal, SI_TIMER, timer=self.number, overrun=self.overrun, value=self.value)
+        info = SignalInfo(self.signal, SI_TIMER, timer=self.number, overrun=count - 1, value=self.value)
         self.pending = info
         task = process.threads.get(self.thread) if self.notify == _SIGEV_THREAD_ID else None
         if task is not None:
