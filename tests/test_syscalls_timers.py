@@ -107,9 +107,14 @@ def posix_cases(w: GuestWorld, settime: str, gettime: str, width: int) -> None:
     pass_time(w, SECOND)
     assert w.pending_signals == bit(number)
     pass_time(w, 3 * SECOND)
-    assert w.call("timer_getoverrun", timer) == 3
+    assert w.call("timer_getoverrun", timer) == 0, "nothing has been taken yet"
     queued = w.task.process.pending.queue[0]
     assert (queued.value, queued.timer, queued.overrun) == (77, timer, 3)
+    assert w.call("rt_sigtimedwait", bit(number).to_bytes(8, "little"), None, None, 8) == number
+    assert w.call("timer_getoverrun", timer) == 3
+    pass_time(w, 2 * SECOND)
+    assert w.pending_signals == bit(number)
+    assert w.call("timer_getoverrun", timer) == 3, "what is pending has not been taken"
     old = bytearray(4 * width)
     assert w.call(settime, timer, 0, setting(width, 0, 0), old) == 0
     assert any(old)
