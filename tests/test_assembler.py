@@ -93,8 +93,34 @@ ERRORS: list[tuple[str, str | None, str, str]] = [
     ("open macro", "x86_64", "nop\n.macro m\nnop", "e.s:2: the block that begins here is never closed"),
     ("open condition", "x86_64", "nop\n.if 1\nnop", "e.s:2: the block that begins here is never closed"),
     ("unknown directive", "x86_64", "nop\n.bogus 1\n", "e.s:2: there is no directive '.bogus' here"),
-    ("a directive that crashes keystone", "arm", "nop\n  .data\n", "e.s:2: there is no directive '.data' here"),
+    ("section inside a block", "arm", ".rept 2\n.bss\n.endr", "e.s:2: the bss part begins inside a block"),
+    (
+        "misspelt directive",
+        "arm64",
+        ".assciz 1\n",
+        "e.s:1: there is no directive '.assciz' here: do you mean '.asciz'?",
+    ),
+    (
+        "a section of one's own",
+        "arm",
+        "nop\n.section .mine\n",
+        "e.s:2: there is no directive '.section' here: there are",
+    ),
     ("a directive behind a label", "arm", "x: .section y\n", "e.s:1: there is no directive '.section' here"),
+    ("a directive for linkers", "arm64", "nop\n.extern x\n", "e.s:2: there is no directive '.extern' here: a source"),
+    ("a directive for debuggers", "arm64", ".cfi_startproc\n", "e.s:1: there is no directive '.cfi_startproc' here: l"),
+    ("AT&T syntax by directive", "i386", ".att_syntax\n", "e.s:1: there is no directive '.att_syntax' here: x86 is in"),
+    ("more than 64 bits", "x86_64", "mov rax, 0x10000000000000000", "e.s:1: 0x10000000000000000 does not fit 64 bits"),
+    ("more data than 64 bits", "arm", ".quad 18446744073709551616", "e.s:1: 18446744073709551616 does not fit 64 bits"),
+    ("8 bits", "x86_64", "nop; mov al, 300", "e.s:1: 300 does not fit the 8 bits of al: mov al, 300"),
+    ("less than 8 bits", "i386", "cmp ah, -129", "e.s:1: -129 does not fit the 8 bits of ah"),
+    ("16 bits", "x86_64", "x: add r9w, 0x10000", "e.s:1: 0x10000 does not fit the 16 bits of r9w"),
+    ("32 bits", "x86_64", "mov eax, 0x100000000", "e.s:1: 0x100000000 does not fit the 32 bits of eax"),
+    ("32 bits of a product", "x86_64", "imul eax, ebx, 0x100000000", "e.s:1: 0x100000000 does not fit the 32 bits"),
+    ("8 bits in memory", "x86_64", "mov byte ptr [rsp], 256", "e.s:1: 256 does not fit the 8 bits of byte ptr [rsp]"),
+    ("what push extends", "x86_64", "push 0x80000000", "e.s:1: 0x80000000 does not fit the 32 bits that push extends"),
+    ("what enter takes", "x86_64", "enter 65536, 0", "e.s:1: 65536 does not fit 16 bits"),
+    ("a displacement", "x86_64", "mov al, [rbx+0x80000000]", "e.s:1: 0x80000000 does not fit the 32 bits of a displ"),
     ("bad mnemonic", "x86_64", "nop\nnop\nfrob eax\nnop\n", "e.s:3: invalid mnemonic: frob eax"),
     ("bad operand", "arm64", "nop\nmov x0, 5x\nnop\n", "e.s:2: "),
     ("missing label", "i386", "nop\njmp there\nhere: nop\n", "e.s:2: cannot find a symbol: jmp there"),
@@ -116,6 +142,89 @@ def test_errors_name_the_line(arch: str | None, source: str, message: str) -> No
     with pytest.raises(AssemblyError) as caught:
         assembler.assemble(source, "e.s", arch)
     assert str(caught.value).startswith(message)
+
+
+# What to look at stands at the end: (ISA, source, the whole message behind "e.s:1: ").
+HINTS: list[tuple[str, str, str]] = [
+    ("x86_64", "nop ; why", "invalid mnemonic: nop ; why (a comment begins with //)"),
+    ("arm64", "mov x0, 5 # why", "it is not understood: mov x0, 5 # why (a comment begins with //)"),
+    ("arm64", "mov w0, x1", "the operands do not fit: mov w0, x1 (are all registers x, or all w?)"),
+    (
+        "arm64",
+        "add x0, x1, #5000",
+        "the operands do not fit: add x0, x1, #5000 "
+        "(does the number fit? ldr x0, =NUMBER loads any; are all registers x, or w?)",
+    ),
+    ("arm", "mov r0, #70000", "invalid operand: mov r0, #70000 (does the number fit? ldr r0, =NUMBER loads any)"),
+    ("arm64", "frob x0, 5", "invalid mnemonic: frob x0, 5"),
+    ("x86_64", "global _start", "invalid mnemonic: global _start (that is NASM's: here .global NAME, .text, .data)"),
+    (
+        "x86_64",
+        "x: db 'hi'",
+        "invalid operand: x: db 'hi' (that is NASM's: here .ascii \"TEXT\", .byte N, .quad N, .space N)",
+    ),
+    (
+        "x86_64",
+        "lea rsi, [rel x]",
+        "invalid operand: lea rsi, [rel x] (an address is loaded with lea rsi, [rip + LABEL])",
+    ),
+    ("i386", "inc [esp]", "invalid operand: inc [esp] (how wide is it? dword ptr [...], byte ptr, ...)"),
+    ("i386", "1: nop", "invalid label: 1: nop (a label begins with a letter)"),
+]
+
+
+@pytest.mark.parametrize(("arch", "source", "message"), HINTS)
+def test_errors_say_what_to_look_at(arch: str, source: str, message: str) -> None:
+    with pytest.raises(AssemblyError) as caught:
+        assembler.assemble(source, "e.s", arch)
+    assert str(caught.value) == f"e.s:1: {message}"
+
+
+def test_numbers_that_fit_are_left_alone() -> None:
+    source = """mov al, 255
+mov al, -128
+mov al, 1000-800
+mov eax, 0xffffffff
+mov rax, 0xffffffffffffffff
+push 0x7fffffff
+mov eax, [0x123456789]
+mov byte ptr [rsp + 300], 255
+# data
+.double 123456789012345678901234.5
+"""
+    code = part(assembler.assemble(source, "fit.s", "x86_64"), 0)
+    assert code[:6] == bytes.fromhex("b0ff b080 b0c8")
+
+
+@pytest.mark.parametrize("arch", ALL)
+def test_sections_as_gnu_as_has_them(arch: str) -> None:
+    before = {"x86_64": ".intel_syntax noprefix", "i386": ".intel_syntax noprefix", "arm": ".syntax unified"}
+    source = f"""
+{before.get(arch, "")}
+.globl _start
+.type _start, %function
+.data
+value:  .byte 7
+.section .rodata
+fixed:  .ascii "fixed"
+        .balign 4
+.text
+        nop
+_start: nop
+.bss
+room:   .space 100
+.size value, 1
+.section .data.more, "aw"
+        .byte 8
+"""
+    data = assembler.assemble(source, "sections.s", arch)
+    symbols, (text, writable) = read_symbols(data), parse_elf(BytesSource(data)).segments
+    assert symbols.by_name.keys() == {"_start", "value", "fixed", "room"}
+    assert text.address < (symbols.address("_start") or 0) < (symbols.address("fixed") or 0) < writable.address
+    assert symbols.address("value") == writable.address
+    assert writable.address < (symbols.address("room") or 0) < writable.address + writable.memory_size
+    assert b"fixed" in part(data, 0)
+    assert parse_elf(BytesSource(data)).entry == symbols.address("_start")
 
 
 def test_signs_that_mean_something_else() -> None:
@@ -214,7 +323,7 @@ def test_directives_do_what_they_say(arch: str) -> None:
 
 def test_every_directive_with_output_is_in_the_table() -> None:
     silent = """word align balign p2align endm endmacro exitm purgem endr ifeq ifne ifge ifgt ifle iflt ifb ifnb ifc
-        ifnc ifndef ifnotdef else elseif endif global globl arm thumb code thumb_func ltorg pool"""
+        ifnc ifndef ifnotdef else elseif endif arm thumb code thumb_func ltorg pool"""
     assert set(silent.split()) | OUTPUTS.keys() == DIRECTIVES
 
 

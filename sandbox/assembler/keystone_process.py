@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -100,8 +101,42 @@ def _explain(source: Source, lines: list[Line], index: int | None, error: str) -
         return f"{source.name}: {error}"
     line = lines[index]
     if line.number:
-        return f"{source.name}:{line.number}: {error}: {line.text}"
+        error, hint = _advise(source.arch, error, line.text)
+        return f"{source.name}:{line.number}: {error}: {line.text}" + (f" ({hint})" if hint else "")
     label = line.text.split()[-1]
     if label in source.labels:
         return f"{source.name}: '{label}' cannot be the name of a label here ({error})"
     return f"{source.name}: {error}"
+
+
+# (ISAs, what keystone says, what stands in the line, what to look at); the first that fits is said
+_X86 = "x86_64 i386"
+_HINTS: tuple[tuple[str, str, str, str], ...] = (
+    (f"{_X86} arm64", "", r"(^|\s)[@;]", "a comment begins with //"),
+    ("arm", "", r"(^|\s);", "a comment begins with //"),
+    ("arm64", "", r"\s#\s", "a comment begins with //"),
+    (f"{_X86} arm64 arm", "", r"^\d+:|\s\d+[bf]$", "a label begins with a letter"),
+    (_X86, "", r"^(global|section|extern|bits|default)\s", "that is NASM's: here .global NAME, .text, .data"),
+    (_X86, "", r"\b(d[bwdq]|res[bwdq]|equ)\s", 'that is NASM\'s: here .ascii "TEXT", .byte N, .quad N, .space N'),
+    ("x86_64", "operand", r"\boffset\b|\[\s*rel\b", "an address is loaded with lea rsi, [rip + LABEL]"),
+    ("i386", "operand", r"\boffset\b|\[\s*rel\b", "an address is loaded with lea esi, [LABEL]"),
+    (_X86, "operand", r"^(?!.*\bptr\b)\w+\s+\[[^\]]*\](,\s*-?\w+)?$", "how wide is it? dword ptr [...], byte ptr, ..."),
+    (
+        "arm64",
+        "unknown error",
+        r"[\s,\[]#?-?\d",
+        "does the number fit? ldr x0, =NUMBER loads any; are all registers x, or w?",
+    ),
+    ("arm64", "unknown error", "", "are all registers x, or all w?"),
+    ("arm", "operand", r"[\s,]#-?\d", "does the number fit? ldr r0, =NUMBER loads any"),
+)
+_UNSAID = {"unknown error": "the operands do not fit", "keystone refuses it": "it is not understood"}
+
+
+def _advise(arch: str, error: str, text: str) -> tuple[str, str]:
+    """What keystone says, or better where it says nothing, and what to look at."""
+    plain = re.sub(r'"[^"]*"', '""', text)
+    for arches, said, pattern, hint in _HINTS if "symbol" not in error else ():
+        if arch in arches.split() and said in error and re.search(pattern, plain, re.IGNORECASE):
+            return _UNSAID.get(error, error), hint
+    return _UNSAID.get(error, error), ""

@@ -8,23 +8,28 @@
   read-execute and data read-write, each on pages of its own: a page that is written and executed makes
   every store slow. Labels are shared. Zeros at the end of the data take no room in the file.
 - The program starts at `_start`, or at its first instruction.
-- Directives are those of `DIRECTIVES`; keystone ignores others without a word, and some crash it. Sources for
-  riscv64 go to GNU as, which knows all of its own.
+- As for GNU as, `.text`, `.data`, `.bss`, `.rodata` and `.section` with one of these names say to which part the
+  following lines go, too; `.rodata` stands behind the code.
+- Directives are those of `DIRECTIVES`, and `IGNORED` ones, which change nothing here (to keystone, a global label is
+  one that a linker would fill in: its address would be 0); keystone ignores others without a word, and some crash it.
+  Sources for riscv64 go to GNU as, which knows all of its own.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 
 from sandbox.abi import elf
+from sandbox.assembler import operands
 from sandbox.errors import AssemblyError
 
 _DIRECTIVE_NAMES = """
     byte short hword 2byte word long int 4byte quad 8byte xword single float double ascii asciz string
     space skip zero fill align balign p2align equ set equiv macro endm endmacro exitm purgem rept endr irp irpc
     if ifeq ifne ifge ifgt ifle iflt ifb ifnb ifc ifnc ifdef ifndef ifnotdef else elseif endif
-    global globl arm thumb code thumb_func ltorg pool
+    arm thumb code thumb_func ltorg pool
 """
 DIRECTIVES = frozenset(_DIRECTIVE_NAMES.split())
 _OPENERS = {"macro": "endm", "rept": "endr", "irp": "endr", "irpc": "endr"}
@@ -36,10 +41,19 @@ DATA = re.compile(r"#\s*data\s*$")
 
 DEFAULT_ADDRESS = {"x86_64": 0x401000, "i386": 0x08049000, "arm64": 0x401000, "arm": 0x11000, "riscv64": 0x11000}
 
-
-_STRING = re.compile(r"""\"(?:\\.|[^"\\])*\"|'(?:\\.|[^'\\])'?""")
-_AT_AND_T = re.compile(r"(?:^|[\s,(\[*])[%$][A-Za-z0-9_(-]")
-_ADRP = re.compile(r"adrp\s", re.IGNORECASE)
+IGNORED = re.compile(
+    r"\.(intel_syntax(\s+noprefix)?|syntax\s+unified|globa?l\s.*|(type|size)\s+[\w.$]+\s*,.*|(file|ident)\s.*)$",
+    re.IGNORECASE,
+)
+_SECTION = re.compile(r"\.(?:section\s+\.?)?(text|rodata|data|bss)(?:\.[\w.]+)?\s*(?:,.*)?$", re.IGNORECASE)
+_PARTS = {"text": 0, "data": 1, "bss": 1, "rodata": 2}
+_BUILD = "or build it with gcc and run the ELF file"
+_ADVICE = {
+    "section": f"there are .text, .data, .bss and .rodata; {_BUILD}",
+    "att_syntax": f"x86 is in Intel syntax: mov eax, 60; {_BUILD}",
+    **dict.fromkeys(("arch", "cpu", "fpu", "syntax", "p2alignl", "line", "loc"), "leave it out"),
+    **dict.fromkeys(("extern", "include", "incbin", "comm", "lcomm"), f"a source stands alone; {_BUILD}"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,36 +116,39 @@ def parse(source: str, name: str, arch: str | None = None) -> Source:
         raise AssemblyError(f"{name}: the header's address is no number") from None
     if address % 4096 or not 0 <= address < 1 << (64 if elf.MACHINES[chosen][1] == elf.CLASS64 else 32):
         raise AssemblyError(f"{name}: the header's address {address:#x} is not that of a page")
-    text, data = _lines(source, name, check_directives=chosen != "riscv64")
+    text, data = _lines(source, name, chosen)
     return Source(name, chosen, mode == "thumb", address, tuple(fields), tuple(text), tuple(data))
 
 
-def _lines(source: str, name: str, check_directives: bool) -> tuple[list[Line], list[Line]]:
-    parts: tuple[list[Line], list[Line]] = ([], [])
+def _lines(source: str, name: str, arch: str) -> tuple[list[Line], list[Line]]:
+    checked = arch != "riscv64"
+    parts: tuple[list[Line], list[Line], list[Line]] = ([], [], [])
     part = 0
     blocks: list[tuple[str, int]] = []  # (what closes it, the line that opened it)
     conditions: list[int] = []
     defined: dict[str, int] = {}
     for number, raw in enumerate(source.splitlines(), 1):
-        if DATA.match(raw):
-            if part:
-                raise AssemblyError(f"{name}:{number}: the data part has begun already")
-            if blocks or conditions:
-                raise AssemblyError(f"{name}:{number}: the data part begins inside a block")
-            part = 1
-            continue
+        where = f"{name}:{number}"
         text = "" if raw.startswith("#") else without_comment(raw).strip()
-        if not text:
+        section = _SECTION.match(text) if checked else None
+        if section or DATA.match(raw):
+            if not section and part == 1:
+                raise AssemblyError(f"{where}: the data part has begun already")
+            if blocks or conditions:
+                raise AssemblyError(f"{where}: the {section[1] if section else 'data'} part begins inside a block")
+            part = _PARTS[section[1].lower()] if section else 1
+            continue
+        if not text or (checked and IGNORED.match(text)):
             continue
         labels, rest = _split_labels(text)
         directive = _DIRECTIVE.match(rest)
-        if check_directives and not directive:
-            _check_operands(rest, f"{name}:{number}")
+        if checked:
+            operands.check(rest, arch, where)
         outside = not blocks and not conditions
         if directive:
             word = directive[1].lower()
-            if check_directives and word not in DIRECTIVES:
-                raise AssemblyError(f"{name}:{number}: there is no directive '.{word}' here")
+            if checked and word not in DIRECTIVES:
+                raise _refuse(word, where)
             if word in _OPENERS:
                 blocks.append(("." + _OPENERS[word], number))
             elif word in _CLOSERS and blocks:
@@ -143,23 +160,20 @@ def _lines(source: str, name: str, check_directives: bool) -> tuple[list[Line], 
         opens = (*(closer for closer, _ in reversed(blocks)), *(".endif" for _ in conditions))
         for label in labels if outside else ():
             if label in defined:
-                raise AssemblyError(f"{name}:{number}: the label '{label}' stands in line {defined[label]} already")
+                raise AssemblyError(f"{where}: the label '{label}' stands in line {defined[label]} already")
             defined[label] = number
         parts[part].append(Line(number, text, opens, tuple(labels) if outside else ()))
-    if check_directives and (blocks or conditions):
+    if checked and (blocks or conditions):
         number = [*(line for _, line in blocks), *conditions][-1]
         raise AssemblyError(f"{name}:{number}: the block that begins here is never closed")
-    return parts
+    return parts[0] + parts[2], parts[1]
 
 
-def _check_operands(instruction: str, where: str) -> None:
-    """Refuse what keystone would leave out without a word, or encode wrongly. Raises AssemblyError."""
-    if _AT_AND_T.search(_STRING.sub("", instruction)):
-        raise AssemblyError(
-            f"{where}: operands have no % and no $ (x86 is in Intel syntax: mov eax, 60): {instruction}"
-        )
-    if _ADRP.match(instruction):
-        raise AssemblyError(f"{where}: keystone computes adrp wrongly: use adr, or ldr with =label: {instruction}")
+def _refuse(word: str, where: str) -> AssemblyError:
+    advice = "leave it out" if word.startswith("cfi_") else _ADVICE.get(word)
+    near = difflib.get_close_matches(word, DIRECTIVES, 1)
+    advice = advice or (f"do you mean '.{near[0]}'?" if near else f"sources are simple; {_BUILD}")
+    return AssemblyError(f"{where}: there is no directive '.{word}' here: {advice}")
 
 
 def without_comment(line: str) -> str:

@@ -13,7 +13,8 @@ from sandbox.errors import ConfigurationError, LoadError
 def asm(arguments: list[str]) -> int:
     parser = Parser(
         "asm",
-        "Assemble a .s file (Intel syntax for x86) to a static ELF program.",
+        "Assemble a .s file to a static ELF program. x86 is in Intel syntax (mov eax, 60); // begins a comment;\n"
+        ".text, .data, .rodata and .bss are the sections. A source stands alone: for more, build an ELF with gcc.",
         "  sandbox asm hello.s                 writes hello.elf\n"
         "  sandbox asm hello.s -o - | wc -c\n"
         "  sandbox asm --arch arm64 code.s -o code && sandbox run ./code",

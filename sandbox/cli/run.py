@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 _BESIDE = 256 << 20  # bytes of the pool beside the VM's own: page cache, room to reclaim
 _EXAMPLES = """\
   sandbox run hello                                     a guest that comes with the package
-  sandbox run --stats sieve.s 100000                    assemble and run, figures at the end
+  sandbox run --stats ./hello.s                         assemble and run, figures at the end
   echo hi | sandbox run ./program arg                   a static ELF program of any of the five ISAs
+  sandbox run --rootfs / /bin/ls -l /etc                a dynamic one, with this machine's own files
   sandbox run --rootfs DIR /bin/busybox ls -l /         in a root filesystem, which is never written
   sandbox run --rootfs root.tar -v ./data:/data:ro sh -c 'wc -c /data/*'
   sandbox run -t --rootfs DIR /bin/bash                 by hand: job control, line editing, vi
@@ -43,9 +44,10 @@ itself failed; 126 not executable; 127 not found."""
 def parser() -> Parser:
     made = Parser(
         "run",
-        "Run one program in a virtual machine of its own; its standard streams are yours.\nPROGRAM is a .s file, an "
-        "ELF program on the host, a guest that comes with the package,\nor (with --rootfs) a path or a name on PATH in "
-        "the guest. All that follows it is the guest's.",
+        "Run one program in a virtual machine of its own; its standard streams are yours.\nPROGRAM is a .s file (x86 in "
+        "Intel syntax; `# arch: NAME` in its first lines says which ISA),\na static ELF program on the host, a guest that "
+        "comes with the package, or, with --rootfs, a path\nor a name on PATH in the guest: dynamic programs need one. "
+        "All that follows it is the guest's.",
         _EXAMPLES,
         usage="sandbox run [options] PROGRAM [ARG ...]",
     )

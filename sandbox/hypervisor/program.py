@@ -85,7 +85,10 @@ def find_isa(
         raise for_operator(error, shown) from None
     if interpreter is not None:
         needs = interpreter.decode("utf-8", "backslashreplace")
-        raise LoadError(f"{shown}: the program is dynamically linked and needs {needs}: give it a root filesystem")
+        ours = " (--rootfs / is this machine's own)" if os.path.exists(interpreter) else ""
+        raise LoadError(
+            f"{shown}: the program is dynamically linked and needs {needs}: give it a root filesystem{ours}"
+        )
     if wanted is not None and wanted != isa:
         raise ConfigurationError(f"{shown} is a program for {isa}, not for {wanted}")
     return isa
