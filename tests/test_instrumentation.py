@@ -187,6 +187,57 @@ def test_breakpoints_are_refused_with_a_sentence(room: sandbox.Hypervisor, arch:
         vm.breakpoint(0x5000)
 
 
+def test_a_symbol_that_the_program_has_not_is_said_when_it_starts(room: sandbox.Hypervisor) -> None:
+    vm = room.create("it", "burner", memory="8M")
+    forget = vm.breakpoint("turn_ent")
+    for _ in range(2):
+        with pytest.raises(
+            ConfigurationError, match=r"no symbol 'turn_ent' in /bin/burner\.x86_64: do you mean 'turn_end'"
+        ):
+            vm.start()
+        assert vm.state == "created"
+        with pytest.raises(StateError):
+            vm.registers["pc"]
+    forget()
+    assert vm.start().pause().resume() is vm
+    vm.kill()
+
+
+NAMES: list[tuple[str, dict[str, str], str]] = [
+    ("opnat", {}, "x86_64 has no system call 'opnat': do you mean 'openat'?"),
+    ("open", {"arch": "arm64"}, "arm64 has no system call 'open': do you mean 'openat'?"),
+    ("qqq", {"arch": "riscv64"}, "riscv64 has no system call 'qqq': `sandbox syscalls --arch riscv64` lists them"),
+    ("write", {"board": "riscv64-virt"}, "it is a board: it makes no system calls"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "message"), NAMES)
+def test_a_system_call_that_does_not_exist(
+    room: sandbox.Hypervisor, name: str, options: dict[str, str], message: str
+) -> None:
+    vm = room.create("it", "timer" if "board" in options else "hello", memory="8M", **options)
+    with pytest.raises(ConfigurationError) as caught:
+        vm.on_syscall(name, print)
+    assert str(caught.value) == message
+    for known in ("*", "syscall_999", "write") if "board" not in options else ("*",):
+        vm.on_syscall(known, print)()
+
+
+def test_waiting_for_what_nobody_tells_of(room: sandbox.Hypervisor) -> None:
+    """No VM changes its state meanwhile."""
+    seen = threading.Event()
+    looks: list[bool] = []
+
+    def done() -> bool:
+        looks.append(seen.is_set())
+        if len(looks) == 2:
+            seen.set()
+        return seen.is_set()
+
+    assert room.wait_until(done)
+    assert not room.wait_until(lambda: False, 1)
+
+
 @pytest.mark.parametrize("arch", ISAS)
 def test_two_vms_of_one_engine_keep_their_breakpoints_apart(room: sandbox.Hypervisor, arch: str) -> None:
     first, second = (room.create(name, [program("burner", arch), "2000"], memory="8M") for name in ("first", "second"))

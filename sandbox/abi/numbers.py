@@ -177,7 +177,7 @@ NUMBERS: dict[str, dict[str, int]] = {
     "i386": _parse(_I386, _TIME64, _SINCE_424),
     "arm64": _parse(_GENERIC, "=38 renameat", _SINCE_424),
     "arm": _parse(_ARM, _TIME64, _SINCE_424),
-    "riscv64": _parse(_GENERIC, "=259 riscv_flush_icache", _SINCE_424),
+    "riscv64": _parse(_GENERIC, "=258 riscv_hwprobe riscv_flush_icache", _SINCE_424),
 }
 
 NAMES: dict[str, dict[int, str]] = {

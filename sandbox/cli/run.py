@@ -44,10 +44,10 @@ itself failed; 126 not executable; 127 not found."""
 def parser() -> Parser:
     made = Parser(
         "run",
-        "Run one program in a virtual machine of its own; its standard streams are yours.\nPROGRAM is a .s file (x86 in "
-        "Intel syntax; `# arch: NAME` in its first lines says which ISA),\na static ELF program on the host, a guest that "
-        "comes with the package, or, with --rootfs, a path\nor a name on PATH in the guest: dynamic programs need one. "
-        "All that follows it is the guest's.",
+        "Run one program in a virtual machine of its own; its standard streams are yours.\n"
+        "PROGRAM is a .s file (x86 in Intel syntax; `# arch: NAME` in its first lines says which ISA),\n"
+        "a static ELF program on the host, a guest that comes with the package, or, with --rootfs, a path\n"
+        "or a name on PATH in the guest: dynamic programs need one. All that follows it is the guest's.",
         _EXAMPLES,
         usage="sandbox run [options] PROGRAM [ARG ...]",
     )

@@ -58,6 +58,7 @@ LEAST_QUANTUM, LONGEST_QUANTUM = 1 << 14, 1 << 30  # of either: below it, switch
 LARGEST_BLOCK = 4096  # code bytes that an exact turn may run beyond its budget
 ENGINES_PER_CORE = 2
 FEWEST_ENGINES = 4
+LOOK = 50_000_000  # nanoseconds between looks at a condition that nobody tells of
 
 
 class Hypervisor(Spectacle):
@@ -226,9 +227,22 @@ class Hypervisor(Spectacle):
             return self._drive.wait_until(done, None if timeout is None else parse_duration(timeout, "timeout"))
 
     def wait_until(self, done: Callable[[], bool], timeout: int | None = None) -> bool:
-        """Until `done()`, evaluated under the lock whenever a VM's state changes, or until so many nanoseconds."""
+        """Until `done()`, evaluated under the lock whenever a VM's state changes and now and then besides (when time
+        is virtual, whenever some has passed), or until so many nanoseconds."""
         with self.monitor:
-            return self._drive.wait_until(lambda: done() or self._closed, timeout) and done()
+            if self.deterministic:
+                return self._wait_until(done, timeout)
+            left = timeout
+            end = None if timeout is None else self.clock.monotonic() + timeout
+            while not self._wait_until(done, LOOK if left is None else max(0, min(LOOK, left))):
+                left = None if end is None else end - self.clock.monotonic()
+                if self._closed or (left is not None and left <= 0):
+                    return False
+            return True
+
+    def _wait_until(self, done: Callable[[], bool], timeout: int | None) -> bool:
+        """For what only changes together with a VM's state."""
+        return self._drive.wait_until(lambda: done() or self._closed, timeout) and done()
 
     def events(self, since: int = 0, follow: bool = False) -> Iterator[Event]:
         """The events from sequence number `since` on that are still kept; with `follow`, also those to come, until
@@ -361,7 +375,7 @@ class Hypervisor(Spectacle):
     def wait_for(self, vm: VM, done: Callable[[], bool], timeout: int | None) -> bool:
         with self.monitor:
             self._check_open()
-            return self.wait_until(done, timeout)
+            return self._wait_until(done, timeout)
 
     def spawn(self, vm: VM, execution: Execution) -> None:
         with self.monitor:

@@ -198,7 +198,11 @@ class Supervisor:
         now = self._clock.monotonic()
         tenant.machine = machine
         machine.on_wake = lambda: self.wake(tenant)
-        vm.attach(machine)
+        try:
+            vm.attach(machine)
+        except SandboxError:  # a breakpoint at a symbol that the program has not
+            self._free_machine(tenant)
+            raise
         vm.lifecycle.move("start", vm.name)
         vm.starts += 1
         vm.exit_status = vm.reason = vm.crash = None

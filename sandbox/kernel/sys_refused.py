@@ -35,7 +35,7 @@ _ABSENT = (
     "landlock_add_rule landlock_restrict_self seccomp kcmp lookup_dcookie uselib ustat sysfs nfsservctl vserver "
     "add_key request_key keyctl _sysctl memfd_secret process_madvise process_mrelease set_mempolicy_home_node "
     "get_mempolicy migrate_pages move_pages pkey_alloc pkey_free remap_file_pages restart_syscall io_setup io_destroy "
-    "io_getevents io_submit io_cancel io_pgetevents epoll_ctl_old epoll_wait_old map_shadow_stack"
+    "io_getevents io_submit io_cancel io_pgetevents epoll_ctl_old epoll_wait_old map_shadow_stack riscv_hwprobe"
 )
 
 ROWS: tuple[Row, ...] = (

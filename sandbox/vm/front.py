@@ -6,11 +6,14 @@ look at and to change, but not to wait for.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sandbox.abi.numbers import NUMBERS
 from sandbox.disassembler import Instruction
 from sandbox.errors import ConfigurationError, GuestTimeout, StateError
 from sandbox.machine import Machine
@@ -100,12 +103,14 @@ class VM:
         self._host.start(self)
         return self
 
-    def pause(self) -> None:
+    def pause(self) -> VM:
         """Stand still at the next block boundary; returns when it does."""
         self._host.pause(self)
+        return self
 
-    def resume(self) -> None:
+    def resume(self) -> VM:
         self._host.resume(self)
+        return self
 
     def stop(self, grace: float | str | None = None, wait: bool = True) -> int | None:
         """Ask it to end, and end it when it has not after `grace` (default: its option). Returns the exit status."""
@@ -207,9 +212,12 @@ class VM:
 
     def on_syscall(self, name: str, callback: SyscallCallback) -> Callable[[], None]:
         """Call `callback(call)` before every system call of that name ("*": of any): None lets it happen, a number is
-        its result instead (negative: an errno). The function returned ends that."""
+        its result instead (negative: an errno). The function returned ends that. Raises ConfigurationError for a name
+        that the VM's ISA does not have; one without a name is "syscall_" and its number."""
         if not callable(callback):
             raise ConfigurationError("on_syscall wants a function that takes the call")
+        if name != "*":
+            self._check_syscall(name)
 
         def observer(task: Any, called: str, arguments: tuple[int, ...]) -> int | None:
             return callback(Syscall(called, arguments, task.tid))
@@ -227,6 +235,16 @@ class VM:
                     end()
 
         return forget
+
+    def _check_syscall(self, name: str) -> None:
+        if self.config.board is not None:
+            raise ConfigurationError(f"{self.name} is a board: it makes no system calls")
+        known = NUMBERS.get(self.isa_name)
+        if known is None or name in known or re.fullmatch(r"syscall_\d+", name):
+            return
+        near = difflib.get_close_matches(name, known, 1)
+        advice = f"do you mean {near[0]!r}?" if near else f"`sandbox syscalls --arch {self.isa_name}` lists them"
+        raise ConfigurationError(f"{self.isa_name} has no system call {name!r}: {advice}")
 
     def step_syscall(self, seen: Callable[[Syscall], None] | None = None) -> Callable[[], None]:
         """Let the paused VM run until it makes its next system call, tell `seen` of it, and pause right after it, or
@@ -247,7 +265,8 @@ class VM:
     def breakpoint(self, where: int | str, callback: BreakpointCallback | None = None) -> Callable[[], None]:
         """Stop before the instruction at an address, or at a symbol of the program: call `callback(hit)`, with the VM
         to look at and to change, and go on; without a callback, pause there. A VM that has not been started yet
-        resolves a symbol when it is. The function returned ends it."""
+        resolves a symbol when it is: `start` raises ConfigurationError when its program has none of that name. The
+        function returned ends it."""
         if callback is not None and not callable(callback):
             raise ConfigurationError("breakpoint wants a function that takes the hit, or nothing")
         with self._host.enter():

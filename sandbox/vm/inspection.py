@@ -7,6 +7,7 @@ that lives is meant, inside a callback the one that called. Addresses are ints, 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -164,9 +165,13 @@ def address_of(machine: Machine, symbol: str) -> int:
     source = place.node.page_source()
     size = min(source.size, LARGEST_PROGRAM) if source is not None else 0
     data = b"".join(source.load(page) for page in range(-(-size // 4096))) if source is not None else b""
-    address = read_symbols(data).address(symbol)
+    symbols = read_symbols(data)
+    address = symbols.address(symbol)
     if address is None:
-        raise ConfigurationError(f"there is no symbol {symbol!r} in {process.executable.decode(errors='replace')}")
+        near = difflib.get_close_matches(symbol, symbols.by_name, 1)
+        advice = f"do you mean {near[0]!r}?" if near else "" if symbols.by_name else "it is stripped: give an address"
+        where = process.executable.decode(errors="replace")
+        raise ConfigurationError(f"there is no symbol {symbol!r} in {where}" + (f": {advice}" if advice else ""))
     first = min((segment.address for segment in parse(BytesSource(data)).segments), default=0) & ~4095
     mapped = [region.start for region in task_of(machine).space.regions() if region.name == process.executable]
     return address + (min(mapped, default=first) - first)
