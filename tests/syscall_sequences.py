@@ -2,7 +2,7 @@
 
 A step is a name and arguments, chosen so that most calls find something to do: few paths, few descriptors, small
 files. Nothing ever waits (pipes, FIFOs and locks are non-blocking), and what may differ between two right kernels is
-not looked at: inode numbers, times, the order of directory entries, sizes of directories.
+not looked at: inode numbers, times, the order of directory entries, sizes of directories, positions in them.
 `Player.play` answers with a value per step that can be compared.
 """
 
@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 
 from sandbox.abi import flags as f
-from sandbox.abi.flags import AT_FDCWD, S_IFLNK, S_IFMT, S_IFREG
+from sandbox.abi.flags import AT_FDCWD, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, SEEK_CUR, SEEK_END, SEEK_SET
 from tests.syscall_worlds import GuestWorld, World
 
 Step = tuple[str, tuple[object, ...]]
@@ -328,7 +328,25 @@ class Player:
         count = self.world.call("readlinkat", dirfd, name, buffer, size)
         return count, bytes(buffer[: max(0, count)])
 
+    def _is_directory(self, fd: int) -> bool:
+        return bool(self.world.fstat(fd).get("mode", 0) & S_IFMT == S_IFDIR)
+
+    def _lseek(self, fd: int, offset: int, whence: int) -> object:
+        if whence in (SEEK_CUR, SEEK_END) and self._is_directory(fd):
+            offset, whence = 0, SEEK_SET  # every filesystem counts its entries in a way of its own
+        return self.world.call("lseek", fd, offset, whence)
+
     def _list(self, fd: int) -> object:
+        """From the start and back to it: whether a new entry lies behind the end is the filesystem's affair."""
+        rewinds = self._is_directory(fd)
+        if rewinds:
+            self.world.call("lseek", fd, 0, SEEK_SET)
+        result = self._entries(fd)
+        if rewinds:
+            self.world.call("lseek", fd, 0, SEEK_SET)
+        return result
+
+    def _entries(self, fd: int) -> object:
         found: list[tuple[bytes, int]] = []
         for _ in range(100):
             buffer = bytearray(4096)

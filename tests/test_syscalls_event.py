@@ -57,6 +57,20 @@ def eventfd_counts(w: World) -> None:
         assert struct.unpack("<Q", buffer)[0] == 1
 
 
+@CASES("writev")
+def eventfd_takes_each_part_of_a_vector_for_itself(w: World) -> None:
+    fd = w.call("eventfd2", 0, O_NONBLOCK)
+    one = w.memory(struct.pack("<Q", 1))
+    halves, empty, whole = [(one, 4), (one + 4, 4)], [(one, 0), (one, 8)], [(one, 8), (one, 8), (one, 1), (one, 8)]
+    assert w.call("writev", fd, w.vector(halves), 2) == -EINVAL
+    assert w.call("writev", fd, w.vector(empty), 2) == -EINVAL
+    assert w.call("writev", fd, w.vector(whole), 4) == 16
+    assert w.call("writev", fd, w.vector([(one, 0)]), 1) == 0
+    buffer = bytearray(8)
+    assert w.call("read", fd, buffer, 8) == 8
+    assert struct.unpack("<Q", buffer)[0] == 2
+
+
 @CASES("eventfd2", host=False)
 def eventfd_waits(w: GuestWorld) -> None:
     fd = w.call("eventfd2", 0, 0)

@@ -20,6 +20,7 @@ from sandbox.abi.errno import (
     ESPIPE,
 )
 from sandbox.abi.flags import (
+    AT_FDCWD,
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
     O_CREAT,
@@ -157,6 +158,18 @@ def allocating_and_punching(w: World) -> None:
     assert w.call("pread64", fd, buffer, 4100, 0) == 4100
     assert buffer == b"01" + bytes(4096) + b"89"
     assert w.fstat(fd)["size"] == 20000
+
+
+@CASES("fallocate", root=True)
+def fallocate_takes_set_id_bits_away(w: World) -> None:
+    for mode in (0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE):
+        w.file(b"f%d" % mode, b"abc")
+        assert w.call("fchmodat", AT_FDCWD, b"f%d" % mode, 0o6777) == 0
+    files = {mode: w.open(b"f%d" % mode, O_RDWR) for mode in (0, 1, 3)}
+    w.become(1000, 1000)
+    for mode, fd in files.items():
+        assert w.call("fallocate", fd, mode, 0, 2) == 0
+        assert w.fstat(fd)["mode"] & 0o7777 == 0o777, mode
 
 
 @CASES("fallocate")

@@ -203,6 +203,9 @@ def files_without_a_name(w: World) -> None:
     assert w.open(b".", (O_TMPFILE & ~O_DIRECTORY) | O_RDWR) == -EINVAL
     w.file(b"f")
     assert w.open(b"f", O_TMPFILE | O_RDWR) == -ENOTDIR
+    assert w.call("symlinkat", b"none", AT_FDCWD, b"l") == 0
+    assert w.open(b"l", O_TMPFILE | O_RDWR) == -ENOENT
+    assert w.open(b"l", O_TMPFILE | O_RDWR | O_NOFOLLOW) == -ENOTDIR
     assert w.call("linkat", fd, b"", AT_FDCWD, b"named", 0x1000) == 0
     assert w.content(b"named") == b"abc"
 

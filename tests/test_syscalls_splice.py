@@ -16,6 +16,7 @@ from sandbox.abi.errno import (
 from sandbox.abi.flags import (
     O_APPEND,
     O_CREAT,
+    O_NONBLOCK,
     O_RDWR,
     O_WRONLY,
     SEEK_CUR,
@@ -142,6 +143,17 @@ def splice_in_and_out_of_a_pipe(w: World) -> None:
     assert w.call("splice", w.open(b"g"), bytearray(struct.pack("<q", 100)), writer, None, 2, 0) == 0
     assert w.call("close", writer) == 0
     assert w.call("splice", reader, None, target, None, 100, 0) == 0
+
+
+@CASES("splice")
+def splice_looks_at_the_pipe_first(w: World) -> None:
+    reader, writer = w.pipe(O_NONBLOCK)
+    directory = w.open(b".")
+    assert w.call("splice", directory, None, writer, None, 1, 0) == -EINVAL
+    assert w.call("write", writer, bytes(65536), 65536) == 65536
+    assert w.call("splice", directory, None, writer, None, 1, 2) == -EAGAIN
+    assert w.call("close", reader) == 0
+    assert w.call("splice", directory, None, writer, None, 1, 0) == -EPIPE
 
 
 @CASES("splice", "tee")

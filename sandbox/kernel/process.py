@@ -16,6 +16,7 @@ from sandbox.abi.signals import (
     CLD_CONTINUED,
     CLD_STOPPED,
     SA_NOCLDSTOP,
+    SIG_IGN,
     SIGCHLD,
     SIGCONT,
 )
@@ -219,7 +220,8 @@ def report_change(process: Process) -> None:
     parent = process.parent
     if parent is None:
         return
-    if not parent.actions[SIGCHLD].flags & SA_NOCLDSTOP:
+    action = parent.actions[SIGCHLD]
+    if action.handler != SIG_IGN and not action.flags & SA_NOCLDSTOP:  # not even pending where it is blocked
         stopped = process.stop_signal
         send_to_process(
             parent,

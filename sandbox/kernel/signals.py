@@ -99,7 +99,7 @@ class SignalActions:
         """Whether the signal would be thrown away."""
         handler = self[number].handler
         if handler == SIG_DFL:
-            return DEFAULTS[number] is Default.IGNORE
+            return DEFAULTS[number] in (Default.IGNORE, Default.CONTINUE)  # continuing happens when it is sent
         return handler == SIG_IGN
 
     def masks(self) -> tuple[int, int]:

@@ -92,6 +92,7 @@ def fallocate(task: Task, fd: int, mode: int, offset: int, length: int) -> int:
         raise Errno(EFBIG)
     if mode & FALLOC_FL_PUNCH_HOLE:
         file.node.punch(offset, length)
+        drop_privileges(task, file.node)
         watching.tell_written(file)
         return 0
     if not mode & FALLOC_FL_KEEP_SIZE:
@@ -100,6 +101,7 @@ def fallocate(task: Task, fd: int, mode: int, offset: int, length: int) -> int:
     if capacity.blocks and length > capacity.blocks * capacity.bsize:
         raise Errno(ENOSPC)  # before the filesystem fills itself up in trying
     file.node.allocate(offset, length, bool(mode & FALLOC_FL_KEEP_SIZE))
+    drop_privileges(task, file.node)
     watching.tell_written(file)
     return 0
 

@@ -267,8 +267,6 @@ def splice(
         moved = _from_pipe(task, source, target, count, target_at, now)
     else:
         assert isinstance(target, PipeEnd)
-        if source.node.is_directory or isinstance(source, AnonymousFile):
-            raise Errno(EINVAL)
         moved = _into_pipe(task, source, target, count, source_at, now)
     _store_offset(task, source_address, None if source_at is None else source_at + moved)
     _store_offset(task, target_address, None if target_at is None else target_at + moved)
@@ -341,6 +339,8 @@ def _into_pipe(
     free = pipe.room
     if free <= 0:
         wait_for(target, nonblocking)
+    if source.node.is_directory or isinstance(source, AnonymousFile):
+        raise Errno(EINVAL)
     try:
         data = source.read(min(count, free), source_at)
     except Errno as error:

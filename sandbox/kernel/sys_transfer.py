@@ -14,6 +14,7 @@ from sandbox.kernel.lookup import expect_positions, opened
 from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.transfer import Segments, receive, segment, send, vector
 from sandbox.vfs.epoll import EpollFile
+from sandbox.vfs.eventfile import EventFile
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -80,7 +81,23 @@ def readv(task: Task, fd: int, address: int, count: int) -> int:
 
 def writev(task: Task, fd: int, address: int, count: int) -> int:
     file = opened(task, fd)
-    return _send(task, file, vector(task, address, count), None)
+    segments = vector(task, address, count)
+    if segments and isinstance(file, EventFile):
+        return _send_each(task, file, vector(task, address, count, empty=True))
+    return _send(task, file, segments, None)
+
+
+def _send_each(task: Task, file: EventFile, segments: Segments) -> int:
+    """Linux's eventfd knows only write: each part is one, also one without bytes. After the first none waits here."""
+    done = 0
+    for part in segments:
+        try:
+            done += send(task, file, [part], nonblocking=bool(done))
+        except Errno:
+            if done:
+                break
+            raise
+    return done
 
 
 def preadv(task: Task, fd: int, address: int, count: int, low: int, high: int) -> int:

@@ -61,8 +61,8 @@ def segment(task: Task, address: int, count: int) -> Segments:
     return [(address, min(count, MAX_COUNT))]
 
 
-def vector(task: Task, address: int, count: int) -> Segments:
-    """The iovec array at `address`; the total is cut at MAX_COUNT. `count` is unsigned."""
+def vector(task: Task, address: int, count: int, empty: bool = False) -> Segments:
+    """The iovec array at `address`; the total is cut at MAX_COUNT. `count` is unsigned. `empty`: with what is empty."""
     if count > IOV_MAX:
         raise Errno(EINVAL)
     pair = IOVEC[task.word]
@@ -76,7 +76,7 @@ def vector(task: Task, address: int, count: int) -> Segments:
             raise Errno(EFAULT)
         length = min(length, left)
         left -= length
-        if length:
+        if length or empty:
             result.append((start, length))
     return result
 

@@ -69,7 +69,8 @@ def open_path(
     elif flags & O_TMPFILE == O_TMPFILE:
         if flags & O_ACCMODE == O_RDONLY or flags & O_CREAT:
             raise Errno(EINVAL)
-        return _open_temporary(mounts, walk(mounts, root, start, path, credentials), credentials, flags, mode)
+        place = walk(mounts, root, start, path, credentials, follow=not flags & O_NOFOLLOW)
+        return _open_temporary(mounts, place, credentials, flags, mode)
     elif flags & O_CREAT and flags & O_DIRECTORY:
         raise Errno(EINVAL)
     if not flags & O_CREAT:

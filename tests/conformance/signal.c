@@ -213,6 +213,34 @@ CHECK(no_signal_for_stopped_children)
     IS(notes, 1);
 }
 
+CHECK(whoever_ignores_stopped_children_is_not_told)
+{
+    struct sigaction ignored = {.sa_handler = SIG_IGN};
+    sigset_t set = set_of(SIGCHLD);
+    OK(sigprocmask(SIG_BLOCK, &set, NULL));
+    OK(sigaction(SIGCHLD, &ignored, NULL));
+    pid_t pid = child(sleep_for_ever);
+    OK(kill(pid, SIGSTOP));
+    int status;
+    IS(waitpid(pid, &status, WUNTRACED), pid);
+    OK(sigpending(&set));
+    IS(sigismember(&set, SIGCHLD), 0); /* not even pending, although it is blocked */
+    OK(kill(pid, SIGKILL));
+}
+
+CHECK(continuing_by_default_forgets_what_is_pending)
+{
+    sigset_t set = set_of(SIGCONT);
+    struct sigaction none = {.sa_handler = SIG_DFL};
+    OK(sigprocmask(SIG_BLOCK, &set, NULL));
+    OK(raise(SIGCONT));
+    OK(sigpending(&set));
+    IS(sigismember(&set, SIGCONT), 1);
+    OK(sigaction(SIGCONT, &none, NULL));
+    OK(sigpending(&set));
+    IS(sigismember(&set, SIGCONT), 0);
+}
+
 CHECK(kill_finds_targets)
 {
     OK(kill(0, 0));

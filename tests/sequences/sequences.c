@@ -282,8 +282,10 @@ static void direct(unsigned seed, int steps)
         if (place < 0) { /* all are dead or stopped */
             int alive = 0;
             for (int i = 0; i < made; i++)
-                if (states[i] == 'T' || states[i] == 'S')
+                if (states[i] == 'T' || states[i] == 'S') {
                     alive = kill(puppets[i].pid, SIGCONT) == 0;
+                    settle(states); /* it may die of what was pending, which its children are told */
+                }
             if (!alive)
                 break;
             continue;
