@@ -434,7 +434,7 @@ def futex_cases(w: GuestWorld, name: str, width: int) -> None:
     assert thread.blocks(name, word, F.FUTEX_LOCK_PI, 0, 0, 0, 0)
     assert futex(w, F.FUTEX_UNLOCK_PI) == 0
     assert thread.again() == 0
-    assert w.peek(word, 4) == struct.pack("<I", thread.task.tid)
+    assert w.peek(word, 4) == struct.pack("<I", thread.task.tid | F.FUTEX_WAITERS)
 
 
 @CASES("futex", host=False)
@@ -459,6 +459,24 @@ def a_dying_thread_gives_its_locks_back(w: GuestWorld) -> None:
     end_task(thread.task, 0)
     assert w.peek(lock, 4) == struct.pack("<I", F.FUTEX_OWNER_DIED | F.FUTEX_WAITERS)
     assert w.again() == 0
+
+
+@CASES("futex", host=False)
+def a_lock_with_an_owner_is_inherited(w: GuestWorld) -> None:
+    threads = [act(w, clone(w, THREAD)) for _ in range(2)]
+    word, head = w.memory(bytes(4)), w.memory(bytes(3 * w.word))
+    node = w.memory(w.words(head))
+    w.task.space.copy_out(head, w.words(node | 1, word - node, 0))
+    assert threads[0].call("set_robust_list", head, 3 * w.word) == 0
+    assert threads[0].call("futex", word, F.FUTEX_LOCK_PI, 0, 0, 0, 0) == 0
+    for world in (threads[1], w):
+        assert world.blocks("futex", word, F.FUTEX_LOCK_PI, 0, 0, 0, 0)
+    for dying, heir in ((threads[0], threads[1]), (threads[1], w)):
+        end_task(dying.task, 0)
+        assert w.peek(word, 4) == struct.pack("<I", heir.task.tid | F.FUTEX_OWNER_DIED | F.FUTEX_WAITERS)
+        assert heir.again() == 0
+    assert w.call("futex", word, F.FUTEX_UNLOCK_PI, 0, 0, 0, 0) == 0
+    assert w.peek(word, 4) == bytes(4)
 
 
 @CASES("futex", host=False)

@@ -20,14 +20,17 @@ Key = tuple[Hashable, int]
 
 
 class Waiter:
-    """One sleeping task; it stays in the table until woken, timed out or interrupted."""
+    """One sleeping task; it stays in the table until woken, timed out or interrupted. `owner` is the thread that holds
+    the lock it waits for, if the lock is one of those that know their owner."""
 
-    __slots__ = ("bitset", "key", "queue", "task", "woken")
+    __slots__ = ("address", "bitset", "key", "owner", "queue", "task", "woken")
 
-    def __init__(self, task: Task, key: Key, bitset: int) -> None:
+    def __init__(self, task: Task, key: Key, bitset: int, address: int = 0, owner: int = 0) -> None:
         self.task = task
         self.key = key
         self.bitset = bitset
+        self.address = address
+        self.owner = owner
         self.queue = WaitQueue()
         self.woken = False
 
@@ -75,6 +78,17 @@ class FutexTable:
                 waiter.queue.wake()
                 woken += 1
         return woken
+
+    def hand_over(self, key: Key) -> None:
+        """The first who waits for a lock with an owner becomes that."""
+        waiters = list(self._waiters[key])
+        for waiter in waiters:
+            waiter.owner = waiters[0].task.tid
+        self.wake(key, 1)
+
+    def heirs(self, owner: int) -> list[Waiter]:
+        """The first waiter of every lock that this thread holds."""
+        return [waiters[0] for waiters in self._waiters.values() if waiters[0].owner == owner]
 
     def requeue(self, key: Key, target: Key, count: int) -> int:
         """Move up to `count` waiters from one word to another without waking them."""

@@ -23,6 +23,7 @@ def leave(task: Task) -> None:
     """The thread ends, or starts a new program: both lose the memory these lists are in."""
     with suppress(Errno):  # a list that cannot be read is the guest's own loss
         _walk(task)
+    _bequeath(task)
     task.robust_list = (0, 0)
     address, task.clear_tid = task.clear_tid, 0
     if address and task.kernel.spaces.shared(task.space):
@@ -47,24 +48,33 @@ def _walk(task: Task) -> None:
     space, word = task.space, task.word
     entry, offset, pending = space.copy_in_words(head, 3, word)
     offset = offset - (1 << 8 * word) if offset >> (8 * word - 1) else offset
-    pending &= ~1
     for _ in range(_LONGEST):
         if entry & ~1 == head:
             break
         following = space.copy_in_words(entry & ~1, 1, word)[0]
-        if entry & ~1 != pending:
-            _abandon(task, (entry & ~1) + offset)
+        if entry & ~1 != pending & ~1:
+            _abandon(task, (entry & ~1) + offset, inherited=bool(entry & 1))
         entry = following
-    if pending:
-        _abandon(task, pending + offset)
+    if pending & ~1:
+        _abandon(task, (pending & ~1) + offset, inherited=bool(pending & 1))
 
 
-def _abandon(task: Task, address: int) -> None:
+def _abandon(task: Task, address: int, inherited: bool) -> None:
+    """`inherited`: a lock that the kernel itself passes on, if somebody waits for it."""
     if address & 3 or address < 0:
         return
     value = task.space.copy_in_words(address, 1, 4)[0]
     if value & FUTEX_TID_MASK != task.tid:
         return
     task.space.copy_out(address, (value & FUTEX_WAITERS | FUTEX_OWNER_DIED).to_bytes(4, "little"))
-    if value & FUTEX_WAITERS:
+    if value & FUTEX_WAITERS and not inherited:
         _wake(task, address)
+
+
+def _bequeath(task: Task) -> None:
+    """Whoever is first in the line for a lock that knows its owner gets it, and is told that the owner died."""
+    for heir in task.kernel.futexes.heirs(task.tid):
+        value = heir.task.tid | FUTEX_OWNER_DIED | FUTEX_WAITERS
+        with suppress(Errno):  # it sleeps on memory that it has lost since
+            heir.task.space.copy_out(heir.address, value.to_bytes(4, "little"))
+        task.kernel.futexes.hand_over(heir.key)

@@ -71,8 +71,7 @@ def _sleep(task: Task, waiter: Waiter, deadline: int | None) -> int:
     raise Block(waiter.queue, deadline=deadline, restart=deadline is None)
 
 
-def _queue_up(task: Task, key: Key, bitset: int) -> Waiter:
-    waiter = Waiter(task, key, bitset)
+def _queue_up(task: Task, waiter: Waiter) -> Waiter:
     task.kernel.futexes.add(waiter)
     task.restart["futex"] = waiter
     return waiter
@@ -86,7 +85,7 @@ def _wait(task: Task, address: int, operation: int, value: int, deadline: int | 
         key = _key(task, address, operation)
         if _read(task, address) != value:
             raise Errno(EAGAIN)
-        waiter = _queue_up(task, key, bitset)
+        waiter = _queue_up(task, Waiter(task, key, bitset))
     return _sleep(task, waiter, deadline)
 
 
@@ -169,7 +168,7 @@ def _lock_pi(task: Task, address: int, operation: int, deadline: int | None, wai
     if not wait:
         raise Errno(EAGAIN)
     _write(task, address, word | FUTEX_WAITERS)
-    return _sleep(task, _queue_up(task, key, FUTEX_BITSET_MATCH_ANY), deadline)
+    return _sleep(task, _queue_up(task, Waiter(task, key, FUTEX_BITSET_MATCH_ANY, address, owner)), deadline)
 
 
 def _unlock_pi(task: Task, address: int, operation: int) -> int:
@@ -181,9 +180,8 @@ def _unlock_pi(task: Task, address: int, operation: int) -> int:
     if heir is None:
         _write(task, address, 0)
         return 0
-    more = FUTEX_WAITERS if futexes.count(key) > 1 else 0
-    _write(task, address, heir.task.tid | more)
-    futexes.wake(key, 1)
+    _write(task, address, heir.task.tid | FUTEX_WAITERS)  # even if it was the last: its unlock will find out
+    futexes.hand_over(key)
     return 0
 
 

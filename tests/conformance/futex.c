@@ -188,6 +188,33 @@ CHECK(priority_inheritance)
     FAILS(futex(&word, FUTEX_LOCK_PI, 0, NULL, NULL, 0), EDEADLK);
 }
 
+static void *die_with_waiter(void *argument)
+{
+    pthread_mutex_lock(argument);
+    done = 1;
+    until_state(getpid(), "S");
+    return NULL;
+}
+
+CHECK(dying_owner_is_inherited)
+{
+    pthread_mutexattr_t attributes;
+    static pthread_mutex_t mutex;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(&mutex, &attributes);
+    pthread_t thread = start(die_with_waiter, &mutex);
+    while (!done)
+        sched_yield();
+    IS(pthread_mutex_lock(&mutex), EOWNERDEAD);
+    IS(pthread_mutex_consistent(&mutex), 0);
+    IS(pthread_mutex_unlock(&mutex), 0);
+    pthread_join(thread, NULL);
+    IS(pthread_mutex_lock(&mutex), 0);
+    IS(pthread_mutex_unlock(&mutex), 0);
+}
+
 CHECK(robust_between_processes)
 {
     pthread_mutexattr_t attributes;
