@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -39,6 +40,41 @@ def test_a_volume_from_its_making_to_its_end(home: Path, capsys: pytest.CaptureF
     assert main(["volume", "ls"]) == 0
     captured = capsys.readouterr()
     assert not captured.out
+
+
+def test_an_export_replaces_nothing_unasked(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = home / "data.tar"
+    target.write_text("mine")
+    assert main(["volume", "create", "data", "--size", "1M"]) == 0
+    assert main(["volume", "export", "data", str(target)]) == 125
+    assert "exists already" in capsys.readouterr().err and target.read_text() == "mine"
+    assert main(["volume", "export", "--force", "data", str(target)]) == 0
+    assert tarfile.is_tarfile(target)
+    fifo = home / "fifo"
+    os.mkfifo(fifo)
+    assert main(["volume", "export", "-f", "data", str(fifo)]) == 125
+    assert "no regular file" in capsys.readouterr().err and fifo.is_fifo()
+
+
+def test_sizes_have_units_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["volume", "create", "data", "--size", "64M"]) == 0
+    assert main(["volume", "ls"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["data", "64M"]
+
+
+def test_what_is_said_of_a_volume_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only who wants to mount one may want to make one."""
+    assert main(["volume", "create", "data", "--size", "1M"]) == 0
+    for arguments in (["rm", "dada"], ["export", "dada", "x.tar"]):
+        assert main(["volume", *arguments]) == 125
+        assert capsys.readouterr().err == (
+            "sandbox: there is no volume named dada: do you mean data? 'sandbox volume ls' lists those there are\n"
+        )
+    assert main(["run", "-v", "other:/data", "hello"]) == 125
+    assert "other: 'sandbox volume create other --size 64M' makes it" in capsys.readouterr().err
+    assert main(["volume", "rm", "none", "data", "no"]) == 125
+    assert capsys.readouterr().err.count("\n") == 2
+    assert main(["volume", "ls", "--json"]) == 0 and capsys.readouterr().out == "[]\n"
 
 
 def test_export_to_a_pipe(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

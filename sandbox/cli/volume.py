@@ -6,9 +6,14 @@ import argparse
 import os
 import sys
 import tempfile
+from typing import TYPE_CHECKING, Any
 
 from sandbox.cli.listing import show
 from sandbox.cli.options import Parser, size
+from sandbox.errors import ConfigurationError, SandboxError
+
+if TYPE_CHECKING:
+    from sandbox.vfs.volume_store import VolumeStore
 
 EXAMPLES = """\
   sandbox volume create data --size 64M
@@ -31,24 +36,28 @@ def volume(arguments: list[str]) -> int:
     export = _verb(verbs, parser, "export", "write what is on a volume to a tar file")
     export.add_argument("name", metavar="NAME")
     export.add_argument("tar", metavar="TAR", help="the file to write; - is stdout")
+    export.add_argument("-f", "--force", action="store_true", help="also over a file that exists")
     given = parser.parse_args(arguments)
 
     from sandbox.hypervisor.volumes import volume_store
+    from sandbox.quantity import format_size
 
     store = volume_store()
     if given.verb == "create":
         store.create(given.name, given.size)
     elif given.verb == "rm":
-        for name in given.names:
-            store.remove(name)
+        return _remove(store, given.names)
     elif given.verb == "export":
-        _export(given.name, given.tar)
+        store.check(given.name)
+        _export(given.name, given.tar, given.force)
     else:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"name": info.name, "size": info.size, "stored": info.stored, "in_use": info.in_use}
             for info in store.list()
         ]
         titles = {"name": "NAME", "size": "SIZE", "stored": "STORED", "in_use": "IN USE"}
+        if not given.json:
+            rows = [{**row, "size": format_size(row["size"]), "stored": format_size(row["stored"])} for row in rows]
         show(rows, titles, given.json, "there is no volume: sandbox volume create NAME --size SIZE makes one")
     return 0
 
@@ -61,13 +70,31 @@ def _verb(
     return verb
 
 
-def _export(name: str, target: str) -> None:
+def _remove(store: VolumeStore, names: list[str]) -> int:
+    """All are tried."""
+    from sandbox.cli import FAILED, complain
+
+    status = 0
+    for name in names:
+        try:
+            store.remove(name)
+        except SandboxError as error:
+            complain(str(error))
+            status = FAILED
+    return status
+
+
+def _export(name: str, target: str, force: bool) -> None:
     """The file is there whole or not at all."""
     from sandbox.clock import HostClock
-    from sandbox.errors import ConfigurationError
     from sandbox.hypervisor.volumes import volume_store
     from sandbox.vfs.archive import write_tar
 
+    if target != "-" and os.path.lexists(target) and not os.path.isdir(target):
+        if not force:
+            raise ConfigurationError(f"{target} exists already: name another file, or add --force")
+        if not os.path.isfile(target):
+            raise ConfigurationError(f"{target} is no regular file; - is stdout")
     filesystem = volume_store().open(name, HostClock(), read_only=True)
     try:
         if target == "-":
@@ -80,6 +107,9 @@ def _export(name: str, target: str) -> None:
             descriptor, draft = tempfile.mkstemp(dir=os.path.dirname(target) or ".", prefix=".sandbox-export-")
             with os.fdopen(descriptor, "wb") as out:
                 write_tar(filesystem, out)
+                mask = os.umask(0)
+                os.umask(mask)
+                os.fchmod(out.fileno(), 0o666 & ~mask)
             os.replace(draft, target)
         except OSError as error:
             raise ConfigurationError(f"{target} cannot be written: {(error.strerror or str(error)).lower()}") from None

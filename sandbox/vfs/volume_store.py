@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from sandbox.clock import Clock
@@ -61,7 +62,7 @@ class VolumeStore:
     def open(self, name: str, clock: Clock, read_only: bool = False) -> VolumeFs:
         """Close it to give the lock back. Raises ConfigurationError when there is no such volume, StateError when it
         is in use or damaged."""
-        home = self._existing(name)
+        home = self._existing(name, f"'sandbox volume create {name} --size 64M' makes it")
         lock = _lock(home, name, exclusive=not read_only)
         try:
             return _LockedVolume(str(home / "image"), clock, read_only, lock)
@@ -79,8 +80,13 @@ class VolumeStore:
                 found.append(self._info(home))
         return found
 
+    def check(self, name: str) -> None:
+        """Raises ConfigurationError when there is no such volume."""
+        self._existing(name, "'sandbox volume ls' lists those there are")
+
     def remove(self, name: str) -> None:
-        home = self._existing(name)
+        self.check(name)
+        home = self._home(name)
         lock = _lock(home, name, exclusive=True)
         try:
             shutil.rmtree(home)
@@ -113,10 +119,12 @@ class VolumeStore:
             )
         return self.directory / name
 
-    def _existing(self, name: str) -> Path:
+    def _existing(self, name: str, advice: str) -> Path:
         home = self._home(name)
         if not (home / "image").is_file():
-            raise ConfigurationError(f"there is no volume named {name}: make it with 'sandbox volume create'")
+            near = get_close_matches(name, [info.name for info in self.list()], 1)
+            advice = f"do you mean {near[0]}? {advice}" if near else advice
+            raise ConfigurationError(f"there is no volume named {name}: {advice}")
         return home
 
 
