@@ -21,6 +21,7 @@ ConfigurationErrors that begin with file, line and key. Neighbours: hypervisor b
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -31,7 +32,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from sandbox.errors import ConfigurationError, LoadError, SandboxError
+from sandbox.errors import ConfigurationError, LoadError, SandboxError, StateError
 from sandbox.events import Event, Note
 from sandbox.guests import meant
 from sandbox.hypervisor import Hypervisor
@@ -177,7 +178,8 @@ class _Reader:
             given["program"] = words
         if "volumes" in given:
             given["volumes"] = [
-                str(self._directory / volume) if volume.startswith(".") else volume for volume in given["volumes"]
+                os.path.join(self._directory, volume) if volume.startswith(".") else volume  # it keeps its slash
+                for volume in given["volumes"]
             ]
 
     def _dependencies(self, name: str, table: dict[str, Any]) -> dict[str, str]:
@@ -275,6 +277,18 @@ def launch(fleet: Fleet, hypervisor: Hypervisor) -> list[VM]:
     return list(vms.values())
 
 
+def unstarted(fleet: Fleet, hypervisor: Hypervisor) -> dict[str, str]:
+    """The members that have never been started, and what they wait for; without those that could not be."""
+    found = {}
+    for member in fleet.members:
+        with contextlib.suppress(StateError), hypervisor.enter():  # removed
+            vm = hypervisor.vm(member.config.name)
+            if vm.state == "created" and vm.reason is None:
+                others = (f"{other} to be {condition}" for other, condition in member.depends.items())
+                found[vm.name] = f"it waited for {', '.join(others)}"
+    return found
+
+
 class _Launch:
     """Starts members as their conditions become true; listens to events until all have been started."""
 
@@ -322,6 +336,7 @@ class _Launch:
             except SandboxError as error:
                 if at_once:
                     raise
-                self._hypervisor.log.record(vm.name, Note("fleet", f"cannot be started: {error}"))
+                vm.reason = f"it cannot be started: {error}"
+                self._hypervisor.log.record(vm.name, Note("fleet", vm.reason))
         if not self._waiting:
             self._forget()

@@ -92,11 +92,11 @@ def test_a_detached_fleet(fleet: Shell) -> None:
     assert json.loads(fleet("inspect", "count-1").stdout)["config"]["weight"] == 7
 
     done = fleet("kill", "count-2", "nobody")
-    assert done.returncode == 1 and "nobody" in done.stderr
+    assert done.returncode == 125 and "nobody" in done.stderr
     assert fleet.rows()["count-2"]["state"] == "stopped"
     assert fleet("rm", "count-2").returncode == 0
     assert "count-2" not in fleet.rows()
-    assert fleet("rm", "count-1").returncode == 1
+    assert fleet("rm", "count-1").returncode == 125
     assert fleet("stop", "count-1", "--grace", "1").returncode == 0
     assert fleet("start", "count-1").returncode == 0
     assert fleet.rows()["count-1"]["state"] == "running"
@@ -158,6 +158,61 @@ def test_a_vm_that_cannot_be_started_is_told(shell: Shell, way: tuple[str, ...])
     assert done.returncode == 125
     assert "there is no volume named nosuch" in done.stderr
     assert "no fleet is up" in shell("ps").stderr
+
+
+DEPENDENTS = """
+[vm.first]
+program = ["{program}", "x"]
+[vm.second]
+program = "hello"
+depends-on = {{first = "finished"}}
+volumes = ["{volume}:/d"]
+[vm.third]
+program = "hello"
+depends-on = ["second"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "volume", "told"),
+    [
+        (
+            "echo",
+            "nosuch",
+            [
+                "second: it cannot be started: there is no volume named nosuch: "
+                "'sandbox volume create nosuch --size 64M' makes it",
+                "third was not started: it waited for second to be started",
+            ],
+        ),
+        (
+            "wild",
+            "./here",
+            [
+                "first crashed with status 139: killed by SIGSEGV",
+                "second was not started: it waited for first to be finished",
+                "third was not started: it waited for second to be started",
+            ],
+        ),
+    ],
+    ids=["cannot be started", "waits in vain"],
+)
+def test_a_foreground_fleet_does_not_wait_for_what_never_starts(
+    shell: Shell, program: str, volume: str, told: list[str]
+) -> None:
+    (shell.home / "here").mkdir()
+    shell.fleet.write_text(DEPENDENTS.format(program=program, volume=volume))
+    done = shell("up", "fleet.toml")
+    assert done.returncode == 1
+    assert [line.partition(": write at")[0] for line in done.stderr.splitlines()] == told
+
+
+def test_dependents_that_start_are_waited_for(shell: Shell) -> None:
+    (shell.home / "here").mkdir()
+    shell.fleet.write_text(DEPENDENTS.format(program="echo", volume="./here"))
+    done = shell("up", "fleet.toml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(line.split()[0] for line in done.stdout.splitlines()) == ["first", "second", "third"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

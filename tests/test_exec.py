@@ -67,6 +67,10 @@ def test_runs(vm: sandbox.VM) -> None:
 
 
 def test_refusals(vm: sandbox.VM) -> None:
+    vm.pause()
+    with pytest.raises(StateError, match="paused"):
+        vm.exec(["/bin/busybox"])
+    vm.resume()
     with pytest.raises(LoadError) as error:
         vm.exec(["/bin/nope"])
     assert error.value.status == 127
@@ -219,6 +223,38 @@ def test_a_fleet_that_goes_down(tmp_path: Path) -> None:
             service.closing = True
             with pytest.raises(StateError, match="going down"):
                 list(pieces)
+
+
+def test_a_paused_vm_is_said_to_be(fleet: dict[str, str]) -> None:
+    advice = "quiet is paused: `sandbox resume quiet` lets it run again"
+    with Client(f"{fleet['SANDBOX_HOME']}/control") as client, Client(f"{fleet['SANDBOX_HOME']}/control") as other:
+        pieces = client.stream("exec", vm="quiet", program=["/bin/busybox", "cat"])
+        session = next(pieces)["session"]
+        assert "wanted" in next(pieces)
+        other.call("pause", vm="quiet")
+        assert next(piece for piece in pieces if "paused" in piece)["paused"]
+        assert shell(fleet, "EXEC quiet /bin/busybox true") == (125, b"", f"sandbox: {advice}\n".encode())
+        other.call("resume", vm="quiet")
+        assert not next(piece for piece in pieces if "paused" in piece)["paused"]
+        other.call("exec-feed", session=session, end=True)
+        assert list(pieces)[-1] == {"status": 0}
+
+
+def test_a_command_tells_that_its_vm_is_paused_meanwhile(fleet: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "sandbox", "exec", "quiet", "/bin/busybox", "cat"]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with (
+        Client(f"{fleet['SANDBOX_HOME']}/control") as client,
+        subprocess.Popen(command, env=fleet, cwd=ROOT, bufsize=0, **streams) as process,  # type: ignore[call-overload]
+    ):
+        process.stdin.write(b"x")
+        assert process.stdout.read(1) == b"x"
+        client.call("pause", vm="quiet")
+        assert process.stderr.readline() == b"sandbox: quiet is paused: `sandbox resume quiet` lets it run again\n"
+        client.call("resume", vm="quiet")
+        assert process.stderr.readline() == b"sandbox: quiet runs again\n"
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_client_that_goes_away(fleet: dict[str, str]) -> None:

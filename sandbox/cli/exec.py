@@ -87,6 +87,8 @@ def _follow(client: Client, order: dict[str, Any], tty: bool) -> int:
                     feeder.begin(piece["session"])
                 elif "data" in piece:
                     _write(2 if piece.get("stream") == 2 else 1, base64.b64decode(piece["data"]))
+                elif "paused" in piece:
+                    _say_paused(order["vm"], piece["paused"], tty)
                 elif "wanted" in piece:
                     feeder.want(int(piece["wanted"]))
                 elif "status" in piece:
@@ -94,6 +96,13 @@ def _follow(client: Client, order: dict[str, Any], tty: bool) -> int:
         finally:
             feeder.finish()
     raise SandboxError("the service has ended")
+
+
+def _say_paused(vm: str, paused: bool, raw: bool) -> None:
+    """So that one who waits knows for what. `raw`: the terminal is, and needs to be told where a line begins."""
+    words = f"{vm} is paused: `sandbox resume {vm}` lets it run again" if paused else f"{vm} runs again"
+    start, end = ("\r\n", "\r\n") if raw else ("", "\n")
+    _write(2, f"{start}sandbox: {words}{end}".encode())
 
 
 def _write(stream: int, data: bytes) -> None:

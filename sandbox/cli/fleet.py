@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from sandbox.cli.options import Parser, count
 
 if TYPE_CHECKING:
+    from sandbox.fleet import Fleet
     from sandbox.hypervisor import Hypervisor
     from sandbox.vm import VM
 
@@ -34,7 +36,11 @@ a fleet file:
   program = ["/bin/sh"]
   rootfs = "./root"
   tty = true                          # a terminal; i in the dashboard types into it
-exit status: 0 when every VM ended with 0, 1 otherwise; 130 after Ctrl-C."""
+  [vm.after]
+  program = "./report.s"
+  depends-on = {hello = "finished"}   # after it has ended with status 0; ["hello"]: after it was started
+exit status: 0 when every VM was started and ended with 0, 1 otherwise; 125 when the file or the
+first start fails; 130 after Ctrl-C."""
 
 
 def up(arguments: list[str]) -> int:
@@ -79,7 +85,7 @@ def up(arguments: list[str]) -> int:
             for vm in vms:
                 output.follow(vm)
         try:
-            return _attend(vms)
+            return _attend(hypervisor, fleet, vms)
         finally:
             forget()
             output.finish()
@@ -97,8 +103,8 @@ def _watch(hypervisor: Hypervisor, vms: list[VM]) -> int:
     return status or _verdict(vms)
 
 
-def _attend(vms: list[VM]) -> int:
-    """Until all have ended for good; signals end them all."""
+def _attend(hypervisor: Hypervisor, fleet: Fleet, vms: list[VM]) -> int:
+    """Until all that can be started have ended for good; signals end them all."""
     ended = threading.Event()
     signals: list[int] = []
 
@@ -106,26 +112,34 @@ def _attend(vms: list[VM]) -> int:
         signals.append(number)
         ended.set()
 
-    watchers = [threading.Thread(target=_wait, args=(vms, ended), daemon=True)]
+    watcher = threading.Thread(target=_wait, args=(hypervisor, vms, ended), daemon=True)
     handlers = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        for thread in watchers:
-            thread.start()
+        watcher.start()
         ended.wait()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    return 128 + signals[0] if signals else _verdict(vms)
+    if signals:
+        return 128 + signals[0]
+    from sandbox.fleet import unstarted
+
+    for name, reason in unstarted(fleet, hypervisor).items():
+        print(f"{name} was not started: {reason}", file=sys.stderr)
+    return _verdict(vms)
 
 
-def _wait(vms: list[VM], ended: threading.Event) -> None:
+def _wait(hypervisor: Hypervisor, vms: list[VM], ended: threading.Event) -> None:
     from sandbox.errors import SandboxError
 
-    try:
-        for vm in vms:
-            vm.wait()
-    except SandboxError:  # the hypervisor was closed
-        pass
+    with contextlib.suppress(SandboxError):  # the hypervisor was closed
+        while True:
+            with hypervisor.enter():  # what one's end starts has been started before the lock is let go of
+                alive = [vm for vm in vms if vm.state != "created" and not vm.over]
+            if not alive:
+                break
+            for vm in alive:
+                vm.wait()
     ended.set()
 
 
@@ -163,6 +177,8 @@ class _Output:
             words = f"{kind} with status {status}" + (f": {reason}" if reason else "")
             if kind == "crashed" or status or reason:
                 print(f"{name} {words}", file=sys.stderr)
+        elif kind == "note" and getattr(record, "source", "") == "fleet":
+            print(f"{name}: {getattr(record, 'message', '')}", file=sys.stderr)
 
     def finish(self) -> None:
         for name, rest in self._pending.items():

@@ -90,17 +90,17 @@ def _each(name: str, summary: str, arguments: list[str], **options: Any) -> int:
         parser.add_argument(f"--{flag}", *settings.pop("also", ()), dest=flag, **settings)
     given = parser.parse_args(arguments)
     extra = {flag: getattr(given, flag) for flag in options if getattr(given, flag)}
-    failed = False
+    status = 0
     with _connect() as client:
         for vm in given.vms:
             try:
                 client.call(name, vm=vm, **extra)
             except SandboxError as error:
-                from sandbox.cli import complain
+                from sandbox.cli import FAILED, complain
 
                 complain(str(error))
-                failed = True
-    return int(failed)
+                status = FAILED
+    return status
 
 
 def start(arguments: list[str]) -> int:

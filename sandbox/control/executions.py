@@ -1,7 +1,8 @@
 """`sandbox exec` on the service's side: programs that clients run in VMs, and their streams.
 
 `exec` is a stream of messages for as long as the program runs: where it is ({"session", "pid"}), what it writes
-({"stream", "data"}), that it wants input ({"wanted"}: bytes, 0 when it only polls), and how it ended ({"status"}).
+({"stream", "data"}), that it wants input ({"wanted"}: bytes, 0 when it only polls), that the VM has been paused or
+resumed meanwhile ({"paused"}), and how it ended ({"status"}).
 Input and window sizes come by other connections, with the session's number. A client that takes no output holds the
 program back; when it has gone, the program is sent SIGHUP.
 """
@@ -86,17 +87,24 @@ def execute(
         outboxes.append(Outbox(execution))
         execution.console.input.on_room = room.monitor.changed.notify_all
 
-    execution = room.vm(vm).spawn(program, env=env, cwd=cwd, user=user, tty=tty, prepare=prepare)
+    machine = room.vm(vm)
+    if machine.state == "paused":
+        raise StateError(f"{machine.name} is paused: `sandbox resume {machine.name}` lets it run again")
+    execution = machine.spawn(program, env=env, cwd=cwd, user=user, tty=tty, prepare=prepare)
     outbox = outboxes[0]
     session = service.open_execution(execution)
     forget = room.observe(lambda event: outbox.news.set())
     try:
         yield {"session": session, "pid": execution.pid}
+        paused = False
         while not service.closing:
             with room.enter():
                 over = execution.exit_status is not None
                 pieces = outbox.collect()
             yield from pieces
+            if (machine.state == "paused") != paused:
+                paused = not paused
+                yield {"paused": paused}
             if over and not pieces:
                 break
             if not over and not outbox.news.wait(LOOK):

@@ -26,7 +26,7 @@ def spawn(monitor: Monitor, drive: Drive, tenant: Tenant, execution: Execution) 
     if drive.inside_turn():
         raise StateError("a callback cannot start a program: return, and start it outside")
     if vm.state not in ("running", "paused"):
-        raise StateError(f"{vm.name} is {vm.state}: no program can be started in it")
+        raise StateError(f"{vm.name} is {vm.state}: no program can be started in it before it is itself")
     if not isinstance(machine, LinuxMachine):
         raise StateError(f"{vm.name} is a board, which runs one program")
     _between_turns(monitor, tenant, lambda: _enter(monitor, drive, tenant, machine, execution))

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -207,7 +208,8 @@ class Hypervisor(Spectacle):
         with self.monitor:
             tenant = self._names.get(name) or self._tenants.get(name)
             if tenant is None:
-                raise StateError(f"there is no VM named {name}")
+                near = get_close_matches(name, self._names, 1)
+                raise StateError(f"there is no VM named {name}" + (f": do you mean {near[0]}?" if near else ""))
             return tenant.vm
 
     def vm_with_identity(self, identity: str) -> VM:

@@ -162,7 +162,10 @@ class VM:
         timeout: float | str | None = None,
     ) -> Executed:
         """Run a program of the guest's to its end, like `subprocess.run`. `env` is added to the VM's own; `cwd` and
-        `user` are the VM's unless given. After `timeout` seconds it is killed. Raises LoadError, StateError."""
+        `user` are the VM's unless given. After `timeout` seconds it is killed. Raises LoadError, and StateError, also
+        when the VM is paused, since nothing would run (`spawn` waits for its turn)."""
+        if self.state == "paused":
+            raise StateError(f"{self.name} is paused: resume it first")
         collector = Collector()
         begun = Execution(self._host, self, order(self.config, program, env, cwd, user, tty))
         begun.console.sink = collector
