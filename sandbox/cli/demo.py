@@ -1,7 +1,8 @@
 """`sandbox demo`: a mixed fleet of every ISA in the dashboard, and who got what in the end.
 
 The burners count their turns in their own memory; the table at the end compares what they counted with what their
-weights entitle them to. So the figures are the guests', not the scheduler's.
+weights entitle them to. So the figures are the guests', not the scheduler's. When somebody has changed weights, caps or
+the policy meanwhile, or let a VM stand still, the weights do not say what was due, and nor does the table.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import argparse
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sandbox.cli.listing import show, show_json
 from sandbox.cli.options import Parser, count, seconds
+from sandbox.events import Event, LimitChanged, Note, Renamed
 
 if TYPE_CHECKING:
     from sandbox.hypervisor import Hypervisor
@@ -62,9 +64,11 @@ def demo(arguments: list[str]) -> int:
             vm.start()
         if given.once:
             return _picture(hypervisor, given, others[0].identity if others else "")
+        changes = Changes(hypervisor, burners)
         status = _watch(hypervisor, given, others[0].identity if others else "")
+        changes.forget()
         rows = received(hypervisor, burners)
-    _print(rows, given.json)
+    _print(rows, given.json, changes.words)
     return status
 
 
@@ -97,6 +101,30 @@ def build(hypervisor: Hypervisor) -> tuple[list[VM], list[VM]]:
         if guest.name == "serial"
     ]
     return burners, others
+
+
+class Changes:
+    """What was done to the burners while they ran, for the summary. `words`: in the order of the deeds."""
+
+    _STILL: ClassVar = dict.fromkeys(("paused", "stop-asked", "stopped", "crashed"), "VMs were paused or ended")
+
+    def __init__(self, hypervisor: Hypervisor, burners: list[VM]) -> None:
+        self.words: list[str] = []
+        self._names = {vm.name for vm in burners}
+        self.forget = hypervisor.observe(self._hear)
+
+    def _hear(self, event: Event) -> None:
+        word = None
+        if isinstance(event.record, Renamed) and event.record.before in self._names:
+            self._names.add(event.vm)
+        elif isinstance(event.record, Note) and event.record.source == "scheduler":
+            word = "the policy was changed"
+        elif event.vm in self._names and isinstance(event.record, LimitChanged):
+            word = "limits were changed"
+        elif event.vm in self._names:
+            word = self._STILL.get(event.kind)
+        if word is not None and word not in self.words:
+            self.words.append(word)
 
 
 def _watch(hypervisor: Hypervisor, given: argparse.Namespace, selected: str) -> int:
@@ -178,14 +206,22 @@ _COLUMNS = {
 }
 
 
-def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
+def _print(rows: list[dict[str, Any]], as_json: bool, changes: list[str]) -> None:
+    """Without what was due, when `changes` say that the weights were not all there was to it."""
+    if changes:
+        rows = [{**row, "entitled": None, "ratio": None} for row in rows]
     if as_json:
         show_json(rows)
         return
     shown = []
     for row in rows:
-        percents = {name: f"{row[name]:.2%}" for name in ("received", "entitled")}
-        shown.append({**row, **percents, "counted": f"{row['counted']:,}", "ratio": f"{row['ratio']:.4f}"})
-    show(shown, _COLUMNS, False)
+        percents = {name: f"{row[name]:.2%}" for name in ("received", "entitled") if row[name] is not None}
+        ratio = None if row["ratio"] is None else f"{row['ratio']:.4f}"
+        shown.append({**row, **percents, "counted": f"{row['counted']:,}", "ratio": ratio})
+    columns = {key: title for key, title in _COLUMNS.items() if not changes or key not in ("entitled", "ratio")}
+    show(shown, columns, False)
+    if changes:
+        print(f"{' and '.join(changes)} meanwhile: the weights do not say what was due", file=sys.stderr)
+        return
     worst = max(abs(row["ratio"] - 1) for row in rows)
     print(f"the largest difference from the due share is {worst:.2%}", file=sys.stderr)
