@@ -405,3 +405,32 @@ def test_a_flag_stored_to_a_page_that_is_missing(
         if child is not None:
             assert child.read(page, 1) == b"\7"
             child.release()
+
+
+@pytest.mark.parametrize("equal", [True, False])
+@pytest.mark.parametrize("loading", ["", "memory", "device"])
+@pytest.mark.parametrize("before", range(1, 8))
+def test_a_thumb_condition_over_a_page_border(kind: str, before: int, loading: str, equal: bool) -> None:
+    """`itttt eq` and its four instructions, `before` of them all on the first page. The condition must survive the fill
+    for the second page, whether that comes at once or, after a flush, where all is translated; a fill for a load
+    within must not leave it behind (facts, 1.9)."""
+    words = ["0528", "01bf", "1a68" if loading else "0131", "0131", "0131", "0131", "0433", "00df"]
+    with Bench("thumb") as bench:
+        border, data = CODE + PAGE, 0x60_0000
+        bench.space.map(CODE, 2 * PAGE, 7, fixed=True)
+        if loading == "device":
+            bench.engine.open_devices()
+            bench.engine.bus = Echo()
+            bench.space.map_device(data, PAGE, bench.engine.device_base)
+        else:
+            bench.space.map(data, PAGE, 3, fixed=True)
+        bench.space.write(border - 2 * before, bytes.fromhex("".join(words)))
+        for _ in range(3):
+            for name, value in (("r0", 5 if equal else 4), ("r1", 0), ("r3", data)):
+                bench.context[name] = value
+            bench.context.pc = border - 2 * before | 1
+            assert bench.run().reason is StopReason.SYSCALL
+            assert bench.context["r1"] == (4 - bool(loading) if equal else 0)
+            assert bench.context["r3"] == data + 4, "what follows is done in any case"
+            bench.space.protect(border, PAGE, 5)
+            bench.space.protect(CODE, PAGE, 5)

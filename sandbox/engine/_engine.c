@@ -519,6 +519,18 @@ static bool beyond_us(struct engine *e, const uint64_t *entry, uint64_t leaf, ui
     return !private_leaf || !(*entry & (PRESENT | ZERO));
 }
 
+/* facts 1.9: a fill for a load or store within a Thumb IT block must not leave the block's condition bits behind. Between
+   two blocks, where instructions are fetched, they are what the rest of an IT block over a page border needs. */
+static void forget_condition(struct engine *e)
+{
+    uint64_t flags = 0;
+    e->call->reg_read(e->uc, (int)e->flags_register, &flags);
+    if (flags & 0x0600fc00) {
+        flags &= ~(uint64_t)0x0600fc00;
+        e->call->reg_write(e->uc, (int)e->flags_register, &flags);
+    }
+}
+
 static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result, void *data)
 {
     struct engine *e = data;
@@ -563,6 +575,8 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
     if (value & DEVICE) {
         result->paddr = value & ~(uint64_t)0xfff;
         result->perms = 3;
+        if (e->thumb)
+            forget_condition(e);
         return true;
     }
     bool private_leaf = p->references[leaf] == 1;
@@ -583,6 +597,8 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
     result->paddr = frame * PAGE;
     if (e->step_frame == frame && frame) {
         result->perms = 7;
+        if (e->thumb && need != EXECUTE)
+            forget_condition(e);
         return true;
     }
     if (state == MIXED) {
@@ -616,14 +632,8 @@ static bool fill(void *uc, uint64_t address, int type, struct tlb_entry *result,
         perms |= 2;
     }
     result->perms = perms;
-    if (e->thumb) { /* facts 1.9: a fill inside an IT block must not leave its condition bits behind */
-        uint64_t flags = 0;
-        e->call->reg_read(e->uc, (int)e->flags_register, &flags);
-        if (flags & 0x0600fc00) {
-            flags &= ~(uint64_t)0x0600fc00;
-            e->call->reg_write(e->uc, (int)e->flags_register, &flags);
-        }
-    }
+    if (e->thumb && need != EXECUTE)
+        forget_condition(e);
     return true;
 }
 

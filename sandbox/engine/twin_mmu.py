@@ -106,6 +106,7 @@ class TwinMmu:
             return False
         if value & DEVICE:
             entry.paddr, entry.perms = value & ~0xFFF, 3
+            self._forget_condition()
             return True
         private = self._pool.references[index // LEAF_ENTRIES] == 1
         if not value & PRESENT or (need == layout.WRITE and (value & COPY or not private)):
@@ -121,11 +122,15 @@ class TwinMmu:
         if permissions is None:
             return False
         entry.paddr, entry.perms = value >> 12 << 12, permissions
+        if need != layout.EXECUTE:
+            self._forget_condition()
+        return True
+
+    def _forget_condition(self) -> None:
         if self._words.thumb:
             flags = self._read(self._words.flags_register)
             if flags & _IT_BITS:
                 self._write(self._words.flags_register, flags & ~_IT_BITS)
-        return True
 
     def _within_reach(self, table: Table, address: int, need: int) -> int | None:
         """Where the entry is; None when only AddressSpace.resolve can serve the access, or nobody."""
