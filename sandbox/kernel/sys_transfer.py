@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from sandbox.abi.errno import EBADF, EINVAL, EOPNOTSUPP, Errno
 from sandbox.abi.flags import O_APPEND
 from sandbox.kernel.lookup import expect_positions, opened
+from sandbox.kernel.pipe_transfer import receive_page, send_page
 from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.transfer import Segments, receive, segment, send, vector
 from sandbox.vfs.epoll import EpollFile
 from sandbox.vfs.eventfile import EventFile
+from sandbox.vfs.pipe import PipeEnd
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -25,11 +27,19 @@ RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 4, 8, 16
 
 def read(task: Task, fd: int, buffer: int, count: int) -> int:
     file = opened(task, fd)
+    if type(file) is PipeEnd:
+        taken = receive_page(task, file, buffer, count)
+        if taken:
+            return taken
     return receive(task, file, segment(task, buffer, count))
 
 
 def write(task: Task, fd: int, buffer: int, count: int) -> int:
     file = opened(task, fd)
+    if type(file) is PipeEnd:
+        written = send_page(task, file, buffer, count)
+        if written:
+            return written
     return send(task, file, segment(task, buffer, count))
 
 

@@ -20,6 +20,7 @@ from sandbox.abi.flags import (
     O_APPEND,
     O_LARGEFILE,
     O_NONBLOCK,
+    POLLIN,
     RLIM_INFINITY,
     RLIMIT_FSIZE,
     S_IFBLK,
@@ -126,7 +127,8 @@ def _receive(task: Task, file: OpenFile, segments: Segments, offset: int | None,
             may_read(task, terminal)
         if not task.space.writable(segments[0][0], 1):
             file.read(0)  # a descriptor that cannot be read fails for that reason
-            raise Errno(EFAULT)  # before a stream loses bytes that the guest cannot take
+            if file.poll() & POLLIN:
+                raise Errno(EFAULT)  # before a stream loses bytes that the guest cannot take; without any, it waits
     done = 0
     while True:
         size = min(total - done, PIECE)

@@ -125,6 +125,10 @@ class GuestBytes:
         """`count` unsigned little-endian words of `size` bytes (4 or 8). Raises Errno(EFAULT)."""
         return struct.unpack(f"<{count}{'Q' if size == 8 else 'I'}", self.copy_in(address, count * size))
 
+    def place_for(self, address: int) -> int:
+        """Where in `pool.memory` a store to `address` and the rest of its page goes. Raises Errno(EFAULT)."""
+        return self._page_out(address) + (address & 4095)
+
     def writable(self, address: int, length: int) -> bool:
         """Can the guest store to every page of the range? Pages are brought in."""
         try:

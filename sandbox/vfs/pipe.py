@@ -90,6 +90,12 @@ class Pipe:
             return b""
         pieces = []
         slots = self._slots
+        slot = slots[0]
+        if not slot.start and len(slot.data) <= count and (len(slots) == 1 or len(slot.data) == count):
+            slots.popleft()
+            self.size -= len(slot.data)
+            self.queue.wake(events=POLLOUT | POLLWRNORM)
+            return bytes(slot.data)
         while slots and count:
             slot = slots[0]
             piece = slot.data[slot.start : slot.start + count]
