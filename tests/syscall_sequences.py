@@ -17,6 +17,8 @@ from sandbox.abi.flags import AT_FDCWD, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, SEEK_
 from tests.syscall_worlds import GuestWorld, World
 
 Step = tuple[str, tuple[object, ...]]
+Maker = Callable[[random.Random], Step]
+Makers = tuple[tuple[Maker, int], ...]  # with weights
 
 NAMES = (b"a", b"b", b"c", b"d", b"e", b"l", b"p")
 PATHS = (
@@ -34,11 +36,11 @@ DEPTH = 12
 DATA = bytes(range(33, 127)) * 100
 
 
-def steps(seed: int, count: int, ordinary: bool = False) -> list[Step]:
+def steps(seed: int, count: int, ordinary: bool, weighted: Makers) -> list[Step]:
     """`ordinary`: nothing whose answer to a user other than root depends on the host's settings
     (fs.protected_hardlinks)."""
     rng = random.Random(seed)
-    makers = [maker for maker, weight in MAKERS for _ in range(weight)]
+    makers = [maker for maker, weight in weighted for _ in range(weight)]
     made = [rng.choice(makers)(rng) for _ in range(count)]
     return [step for step in made if not (ordinary and step[0] == "linkat")]
 
@@ -229,8 +231,7 @@ def _watch(rng: random.Random) -> Step:
     return "watch", (rng.choice(FDS), rng.choice((1, 1, 2, 3)), rng.choice(FDS), events)
 
 
-Maker = Callable[[random.Random], Step]
-MAKERS: tuple[tuple[Maker, int], ...] = (
+MAKERS: Makers = (
     (_open, 16), (_read, 6), (_write, 9), (_pread, 2), (_pwrite, 3), (_vectors, 3), (_lseek, 5), (_close, 6),
     (_close_range, 1), (_dup, 3), (_fcntl, 4), (_ofd_lock, 3), (_flock, 2), (_extent, 4), (_make, 10), (_remove, 6),
     (_rename, 6), (_attributes, 6), (_look, 10), (_go, 2), (_pipe, 2), (_move, 6), (_nameless, 2), (_watch, 4),

@@ -1,6 +1,7 @@
-"""Random sequences of file calls have the same results in a guest as on the host's kernel, step by step.
+"""Random sequences of calls have the same results in a guest as on the host's kernel, step by step.
 
-A failure names the seed and the step. `python -m tests.test_syscalls_sequences FIRST LAST [STEPS]` plays more of them.
+A failure names the kind, the seed and the step. `python -m tests.test_syscalls_sequences KIND FIRST LAST [STEPS]`
+plays more of them.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ import sys
 
 import pytest
 
-from tests.syscall_sequences import Player, Step, steps
+from tests.syscall_sequences import MAKERS, Makers, Player, Step, steps
+from tests.syscall_sequences_paths import WIDE, PathPlayer
 from tests.syscall_worlds import Blocked, HostWorld, guest, on_host
 
 COUNT = 70
+KINDS: dict[str, tuple[Makers, type[Player]]] = {
+    "files": (MAKERS, Player),
+    "paths": (WIDE, PathPlayer),
+}
 
 
 def is_ordinary(seed: int) -> bool:
@@ -22,10 +28,10 @@ def is_ordinary(seed: int) -> bool:
     return seed % 3 == 2
 
 
-def in_guest(script: list[Step], ordinary: bool) -> list[object]:
+def in_guest(kind: type[Player], script: list[Step], ordinary: bool) -> list[object]:
     answers: list[object] = []
     with guest("x86_64") as world:
-        player = Player(world)
+        player = kind(world)
         player.begin(ordinary)
         for step in script:
             try:
@@ -36,38 +42,46 @@ def in_guest(script: list[Step], ordinary: bool) -> list[object]:
     return answers
 
 
-def difference(seed: int, count: int = COUNT) -> str:
+def difference(name: str, seed: int, count: int = COUNT) -> str:
     """The first step that ends differently, as a sentence; empty when none does."""
     ordinary = is_ordinary(seed)
-    script = steps(seed, count, ordinary)
-    expected = in_guest(script, ordinary)
+    makers, kind = KINDS[name]
+    script = steps(seed, count, ordinary, makers)
+    expected = in_guest(kind, script, ordinary)
 
     def compare(world: HostWorld) -> None:
         signal.alarm(30)
-        player = Player(world)
+        player = kind(world)
         player.begin(ordinary)
         for number, (step, ours) in enumerate(zip(script, expected, strict=True)):
             theirs = player.play(step)
-            assert theirs == ours, f"seed {seed}, step {number}, {step}: the host {theirs}, the guest {ours}"
+            assert theirs == ours, f"{name} {seed}, step {number}, {step}: the host {theirs}, the guest {ours}"
 
     return on_host(compare)
 
 
-SEEDS = [seed for seed in range(60) if os.geteuid() == 0 or not is_ordinary(seed)]
+# Those that have found something, besides the first ones.
+FOUND = {"files": (), "paths": (51, 133, 167, 320, 505, 828, 963, 1002, 1496)}
+RUNS = [
+    (name, seed)
+    for name, more in FOUND.items()
+    for seed in (*range(60 if name == "files" else 30), *more)
+    if os.geteuid() == 0 or not is_ordinary(seed)
+]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_sequence(seed: int) -> None:
-    found = difference(seed)
+@pytest.mark.parametrize(("name", "seed"), RUNS)
+def test_sequence(name: str, seed: int) -> None:
+    found = difference(name, seed)
     assert not found, found
 
 
 if __name__ == "__main__":
-    first, last = int(sys.argv[1]), int(sys.argv[2])
-    length = int(sys.argv[3]) if len(sys.argv) > 3 else COUNT
+    chosen_kind, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    length = int(sys.argv[4]) if len(sys.argv) > 4 else COUNT
     failures = 0
     for chosen in range(first, last):
-        result = difference(chosen, length)
+        result = difference(chosen_kind, chosen, length)
         if result:
             failures += 1
             print(result.strip().splitlines()[-1][:600])

@@ -24,7 +24,7 @@ from sandbox.abi.structs import NANOSECONDS, PAIR
 from sandbox.kernel import watching
 from sandbox.kernel.lookup import find, find_with, namespace, opened
 from sandbox.kernel.row import FULL, Row
-from sandbox.vfs.anonymous import AnonymousFile
+from sandbox.vfs.anonymous import AnonymousFile, AnonymousNode
 from sandbox.vfs.mount import place_of
 from sandbox.vfs.namespace import Namespace
 
@@ -89,6 +89,8 @@ def fchownat(task: Task, dirfd: int, path: bytes, uid: int, gid: int, flags: int
 
 
 def _chown(task: Task, place: Place, uid: int, gid: int) -> int:
+    if isinstance(place.node, AnonymousNode):
+        raise Errno(EOPNOTSUPP)
     namespace(task).chown(place, None if uid == UNCHANGED else uid, None if gid == UNCHANGED else gid)
     if (uid, gid) != (UNCHANGED, UNCHANGED):
         watching.tell_changed(place)

@@ -176,15 +176,17 @@ def _check_resolution(tree: Namespace, start: Place, path: bytes, flags: int, re
     """Walk `path` a name at a time and refuse what RESOLVE_* forbids. Links are only followed when they are allowed
     and stay inside, so nothing changes between this walk and the one that opens: tasks of a VM do not run meanwhile."""
     place = start
-    pending = [name for name in reversed(path.split(b"/")) if name]
+    pending = _names(path)
     links = 0
     while pending:
         name = pending.pop()
+        if pending == [b""] and flags & O_CREAT:
+            return  # nothing of that name can be created, whatever it is
         if name == b"..":
             if resolve & RESOLVE_BENEATH and place is start:
                 raise Errno(EXDEV)
             above = place.above(tree.root)
-        elif name == b".":
+        elif name in (b".", b""):
             continue
         else:
             try:
@@ -193,7 +195,7 @@ def _check_resolution(tree: Namespace, start: Place, path: bytes, flags: int, re
                 return  # the real walk says what is wrong, or creates the file
         if resolve & RESOLVE_NO_XDEV and above.mount is not place.mount:
             raise Errno(EXDEV)
-        if not above.node.is_symlink or (not pending and flags & (O_NOFOLLOW | O_EXCL)):
+        if not above.node.is_symlink or (not pending and not _follows_last(flags)):
             place = above
             continue
         links += 1
@@ -212,7 +214,16 @@ def _check_resolution(tree: Namespace, start: Place, path: bytes, flags: int, re
             if resolve & RESOLVE_BENEATH:
                 raise Errno(EXDEV)
             place = tree.root
-        pending.extend(part for part in reversed(target.split(b"/")) if part)
+        pending.extend(_names(target))
+
+
+def _follows_last(flags: int) -> bool:
+    return not flags & O_NOFOLLOW and flags & (O_CREAT | O_EXCL) != O_CREAT | O_EXCL
+
+
+def _names(path: bytes) -> list[bytes]:
+    """Last first; a trailing slash is an empty name in front, and has a link before it followed."""
+    return [b""] * path.endswith(b"/") + [name for name in reversed(path.split(b"/")) if name]
 
 
 # -- closing -----------------------------------------------------------------------------------------------

@@ -127,11 +127,11 @@ def renameat2(task: Task, old_dirfd: int, old: bytes, new_dirfd: int, new: bytes
 def _rename_watched(task: Task, old: tuple[Place, bytes], new: tuple[Place, bytes], flags: int) -> None:
     tree = namespace(task)
     moved, replaced = watching.exists(task, *old), watching.exists(task, *new)
+    old_parent, old_name = tree.parent(*old)  # the paths may lead elsewhere afterwards
+    new_parent, new_name = tree.parent(*new)
     tree.rename(*old, *new, flags)
     if moved is None or (replaced is not None and replaced.node is moved.node):
         return
-    old_parent, old_name = tree.parent(*old)
-    new_parent, new_name = tree.parent(*new)
     exchanged = bool(flags & RENAME_EXCHANGE)
     gone = None if replaced is None or exchanged else replaced.node
     watching.tell_renamed(task, old_parent.node, old_name, new_parent.node, new_name, moved.node, gone)

@@ -6,6 +6,7 @@ The position of preadv and pwritev comes as two machine words on every ISA (not 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EBADF, EINVAL, EOPNOTSUPP, Errno
@@ -16,13 +17,15 @@ from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.transfer import Segments, receive, segment, send, vector
 from sandbox.vfs.epoll import EpollFile
 from sandbox.vfs.eventfile import EventFile
+from sandbox.vfs.file import DirectoryFile, OpenFile
+from sandbox.vfs.inotify import InotifyFile
 from sandbox.vfs.pipe import PipeEnd
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
-    from sandbox.vfs.file import OpenFile
 
 RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 4, 8, 16
+_RWF_ALL = 31
 
 
 def read(task: Task, fd: int, buffer: int, count: int) -> int:
@@ -86,27 +89,33 @@ def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, no
 
 def readv(task: Task, fd: int, address: int, count: int) -> int:
     file = opened(task, fd)
-    return _receive(task, file, vector(task, address, count), None)
+    segments = vector(task, address, count)
+    if segments and isinstance(file, InotifyFile):
+        return _each(receive, task, file, vector(task, address, count, empty=True))
+    return _receive(task, file, segments, None)
 
 
 def writev(task: Task, fd: int, address: int, count: int) -> int:
     file = opened(task, fd)
     segments = vector(task, address, count)
     if segments and isinstance(file, EventFile):
-        return _send_each(task, file, vector(task, address, count, empty=True))
+        return _each(send, task, file, vector(task, address, count, empty=True))
     return _send(task, file, segments, None)
 
 
-def _send_each(task: Task, file: EventFile, segments: Segments) -> int:
-    """Linux's eventfd knows only write: each part is one, also one without bytes. After the first none waits here."""
+def _each(move: Callable[..., int], task: Task, file: OpenFile, segments: Segments) -> int:
+    """Where Linux knows only read or write, each part is one, also one without bytes. After the first none waits."""
     done = 0
     for part in segments:
         try:
-            done += send(task, file, [part], nonblocking=bool(done))
+            moved = move(task, file, [part], nonblocking=bool(done))
         except Errno:
             if done:
                 break
             raise
+        done += moved
+        if moved < part[1]:
+            break
     return done
 
 
@@ -125,18 +134,23 @@ def pwritev(task: Task, fd: int, address: int, count: int, low: int, high: int) 
 def preadv2(task: Task, fd: int, address: int, count: int, low: int, high: int, flags: int) -> int:
     offset = _offset(task, low, high)
     file = opened(task, fd) if offset == -1 else _positioned(task, fd, offset)
-    if flags & ~(RWF_HIPRI | RWF_NOWAIT):
-        raise Errno(EOPNOTSUPP)
+    segments = vector(task, address, count)
+    if not file.readable:
+        raise Errno(EBADF)
+    if segments:
+        _check_flags(file, flags, isinstance(file, DirectoryFile | InotifyFile))
     place = None if offset == -1 else offset
-    return _receive(task, file, vector(task, address, count), place, bool(flags & RWF_NOWAIT))
+    return _receive(task, file, segments, place, bool(flags & RWF_NOWAIT))
 
 
 def pwritev2(task: Task, fd: int, address: int, count: int, low: int, high: int, flags: int) -> int:
     offset = _offset(task, low, high)
     file = opened(task, fd) if offset == -1 else _positioned(task, fd, offset)
-    if flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND):
-        raise Errno(EOPNOTSUPP)
     segments = vector(task, address, count)
+    if not file.writable:
+        raise Errno(EBADF)
+    if segments:
+        _check_flags(file, flags, isinstance(file, EventFile))
     place = None if offset == -1 else offset
     before = file.flags
     if flags & RWF_APPEND:
@@ -145,9 +159,16 @@ def pwritev2(task: Task, fd: int, address: int, count: int, low: int, high: int,
         written = _send(task, file, segments, place, bool(flags & RWF_NOWAIT))
     finally:
         file.flags = before
-    if flags & (RWF_DSYNC | RWF_SYNC) and written:
+    if flags & (RWF_DSYNC | RWF_SYNC) and written and file.node.is_regular:
         file.sync()
     return written
+
+
+def _check_flags(file: OpenFile, flags: int, simple: bool) -> None:
+    """`simple`: Linux's knows only read or write there, without flags."""
+    _nothing(file)
+    if flags & ~(RWF_HIPRI if simple else _RWF_ALL):
+        raise Errno(EOPNOTSUPP)
 
 
 def _offset(task: Task, low: int, high: int) -> int:

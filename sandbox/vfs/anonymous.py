@@ -7,7 +7,7 @@ timerfd.
 
 from __future__ import annotations
 
-from sandbox.abi.errno import EINVAL, ENXIO, EOPNOTSUPP, Errno
+from sandbox.abi.errno import EBADF, EINVAL, ENXIO, EOPNOTSUPP, Errno
 from sandbox.abi.flags import O_RDWR, SEEK_HOLE, SEEK_SET
 from sandbox.vfs.lock import FileLocks, locks_of
 from sandbox.vfs.node import Filesystem, Node, OpenFile
@@ -68,14 +68,14 @@ class AnonymousFile(OpenFile):
 
     __slots__ = ()
 
-    def __init__(self, filesystem: AnonymousFs, kind: bytes, flags: int) -> None:
-        super().__init__(filesystem.node(kind), O_RDWR | flags)
+    def __init__(self, filesystem: AnonymousFs, kind: bytes, flags: int, access: int = O_RDWR) -> None:
+        super().__init__(filesystem.node(kind), access | flags)
 
     def read(self, count: int, offset: int | None = None) -> bytes:
         raise Errno(EINVAL)
 
     def write(self, data: bytes, offset: int | None = None) -> int:
-        raise Errno(EINVAL)
+        raise Errno(EINVAL if self.writable else EBADF)
 
     def seek(self, offset: int, whence: int) -> int:
         """Accepted and without effect (`noop_llseek`)."""

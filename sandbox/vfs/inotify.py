@@ -13,7 +13,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EAGAIN, EEXIST, EINVAL, ENOSPC, Errno
-from sandbox.abi.flags import POLLIN, POLLRDNORM
+from sandbox.abi.flags import O_RDONLY, POLLIN, POLLRDNORM
 from sandbox.vfs.anonymous import AnonymousFile, AnonymousFs
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class InotifyFile(AnonymousFile):
     __slots__ = ("_anonymous", "_events", "_last", "_watches")
 
     def __init__(self, filesystem: AnonymousFs, flags: int) -> None:
-        super().__init__(filesystem, b"inotify", flags)
+        super().__init__(filesystem, b"inotify", flags, O_RDONLY)
         self._anonymous = filesystem
         filesystem.watchers += 1
         self._watches: dict[int, Watch] = {}

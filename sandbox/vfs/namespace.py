@@ -261,9 +261,10 @@ class Namespace:
         place.node.truncate(size)
 
     def chmod(self, place: Place, mode: int) -> None:
-        node = self._owned(place)
-        if node.is_symlink:
+        if place.node.is_symlink:
+            self._writable_mount(place)
             raise Errno(EOPNOTSUPP)
+        node = self._owned(place)
         mode &= 0o7777
         if mode & S_ISGID and self.credentials.fsuid != 0 and not self._in_group(node.gid):
             mode &= ~S_ISGID
