@@ -68,8 +68,12 @@ def initial_context(program: Program) -> Context:
     if program.machine == "riscv64":
         context["s1"] = DATA + PAGE_SIZE - 8
     context.sp = STACK + PAGE_SIZE
-    context.pc = CODE | (program.machine == "thumb")
+    context.pc = begin(program) | (program.machine == "thumb")
     return context
+
+
+def begin(program: Program) -> int:
+    return CODE + PAGE_SIZE - program.before if program.before else CODE
 
 
 def answer(number: int) -> int:
@@ -109,7 +113,7 @@ class Player:
         file = File(memory[2 * PAGE_SIZE : 4 * PAGE_SIZE], f"differential {next(_names)}")
         space = AddressSpace(self.pool, self.account, self.isa.bits)
         space.map(CODE, CODE_PAGES * PAGE_SIZE, 5, fixed=True)
-        space.write(CODE, program.code)
+        space.write(begin(program), program.code)
         space.map(DATA, DATA_PAGES * PAGE_SIZE, 3, fixed=True)
         space.map(DATA + 2 * PAGE_SIZE, 2 * PAGE_SIZE, 3, fixed=True, source=file)
         space.map(STACK, STACK_PAGES * PAGE_SIZE, 3, fixed=True)
@@ -213,7 +217,7 @@ class Stock:
 
     def play(self, program: Program) -> Record:
         for address, data in (
-            (CODE, program.code),
+            (begin(program), program.code),
             *((address, bytes(size)) for address, size in SPANS),
             (DATA, initial_memory(program)),
         ):

@@ -1,7 +1,8 @@
 """Random programs for test_differential.py and test_twin.py: lists of parts that become code, shrunk by hypothesis.
 
 A part is an instruction (by its number in instructions.py), a branch over the next parts, a bounded loop or a
-syscall. A program works on eight pages of data through pointers that begin at the borders of pages.
+syscall. A program works on eight pages of data through pointers that begin at the borders of pages, and its code may
+stand over one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ LAST_CALL = 93  # the syscall that ends a program
 MOST_PARTS = 24
 COUNTERS = {"x86_64": "r15", "i386": "ebp", "arm64": "x28", "arm": "r11", "thumb": "r11", "riscv64": "s11"}  # of rounds
 
+ALIGNMENT = {"x86_64": 1, "i386": 1, "thumb": 2}
+
 Part = tuple[
     str, int, int
 ]  # ("do", number, 0), ("skip", condition, parts), ("loop", rounds, parts), ("call", number, 0)
@@ -32,11 +35,15 @@ class Program:
     pointers: tuple[int, ...]  # page borders that the pointer registers begin at, in pages from DATA
     seed: int  # of the contents of registers and memory
     child: bool = False  # it runs in a forked child, or in the parent of one
+    before: int = 0  # bytes of its code that stand on the first page; 0: all of them
 
     def __str__(self) -> str:
         pool = instructions(self.machine)
         texts = [pool[part[1]].text if part[0] == "do" else " ".join(map(str, part)) for part in self.parts]
-        return f"{self.machine} pointers={self.pointers} seed={self.seed} child={self.child}:\n  " + "\n  ".join(texts)
+        return (
+            f"{self.machine} pointers={self.pointers} seed={self.seed} child={self.child} before={self.before}:\n  "
+            + "\n  ".join(texts)
+        )
 
     __repr__ = __str__
 
@@ -63,6 +70,7 @@ def programs(machine: str) -> st.SearchStrategy[Program]:
         pointers,
         st.integers(0, 1 << 30),
         st.booleans(),
+        st.integers(0, 40).map(lambda units: units * ALIGNMENT.get(machine, 4)),
     )
 
 
