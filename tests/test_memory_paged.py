@@ -77,6 +77,18 @@ def test_punch(file: PagedFile) -> None:
     file.release()
 
 
+def test_a_hole_may_be_larger_than_anything(file: PagedFile) -> None:
+    """What is there is looked at, not every page of the range."""
+    file.write(0, b"x" * (3 * PAGE))
+    file.truncate(1 << 62)
+    file.write((1 << 60) + 5, b"y")
+    file.punch(PAGE + 1, 1 << 61)
+    assert file.read(0, 3 * PAGE) == b"x" * (PAGE + 1) + bytes(2 * PAGE - 1)
+    assert file.read(1 << 60, PAGE) == bytes(PAGE) and file.blocks == 2 and file.size == 1 << 62
+    file.release()
+
+
+
 def test_mappings_and_file_agree_at_once(file: PagedFile, space: AddressSpace) -> None:
     file.truncate(2 * PAGE)
     for base in (BASE, BASE + 64 * PAGE):

@@ -13,6 +13,7 @@ from sandbox.errors import OutOfMemory
 from sandbox.memory import PAGE_SIZE, Account, AddressSpace, FramePool, PagedFile
 from sandbox.memory import faults as faults_module
 from sandbox.memory import space as space_module
+from sandbox.memory import table as table_module
 from tests import memory
 from tests.memory import BASE, EXECUTE, READ, WRITE, File, pages
 
@@ -561,17 +562,29 @@ def test_a_copied_page_makes_engines_flush(space: AddressSpace) -> None:
     child.release()
 
 
-def test_the_accelerators_directory_is_the_tables(space: AddressSpace) -> None:
-    """The open-addressing hash beside the dictionary holds the same leaves, whatever came and went."""
+@pytest.mark.parametrize("multiplier", [None, 1], ids=["as it is", "where all collide"])
+def test_the_accelerators_directory_is_the_tables(
+    pool: FramePool, account: Account, monkeypatch: pytest.MonkeyPatch, multiplier: int | None
+) -> None:
+    """The open-addressing hash beside the dictionary holds the same leaves, whatever came and went, and each is found
+    from where its search begins."""
+    if multiplier is not None:
+        monkeypatch.setattr(table_module, "_MULTIPLIER", multiplier)
+    space = AddressSpace(pool, account, 64)
     for number in range(1, 60):
         space.map(number * LEAF, PAGE, RW, fixed=True)
         space.copy_out(number * LEAF, b"x")
-    for number in range(1, 60, 3):
+    for number in [*range(1, 60, 3), 59, 44]:
         space.unmap(number * LEAF, LEAF)
     table = space.table
     slots = [table._slots[index] for index in range(2 * (table._mask + 1))]
     found = {key - 1: leaf for key, leaf in zip(slots[::2], slots[1::2], strict=True) if key}
-    assert found == table.leaves and len(found) == 39
+    assert found == table.leaves and len(found) == 37
     assert table.words.mask == table._mask
     for number, leaf in table.leaves.items():
         assert table.entry(number * LEAF) & layout.PRESENT and table.pool.references[leaf] == 1
+        index = (number + 1) * table.words.multiplier % (1 << 64) >> 32 & table._mask
+        while slots[index * 2] != number + 1:
+            assert slots[index * 2], "the search ends before it"
+            index = index + 1 & table._mask
+    space.release()

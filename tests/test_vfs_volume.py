@@ -237,6 +237,39 @@ def test_full_means_enospc_and_room_comes_back(store: VolumeStore) -> None:
     again.close()
 
 
+@pytest.mark.parametrize(
+    ("offset", "length", "kept"),
+    [
+        (4097, 1 << 61, [(0, 4097)]),
+        (10, 4096, [(0, 10), (4106, 12288)]),
+        (4096, 4096, [(0, 4096), (8192, 12288)]),
+        (1 << 59, 1 << 59, [(0, 12288)]),
+        (12288, 5, [(0, 12288)]),
+        ((1 << 60) + 5, 9, [(0, 12288)]),
+    ],
+)
+def test_holes_of_any_size_are_punched_and_last(
+    store: VolumeStore, offset: int, length: int, kept: list[tuple[int, int]]
+) -> None:
+    """What is there is looked at, not every block of the range."""
+    expected = bytearray(16384)
+    for first, last in kept:
+        expected[first:last] = b"x" * (last - first)
+    volume = opened(store)
+    node = volume.root.create(b"a", 0o600, 0, 0)
+    node.write_at(0, b"x" * 8192)
+    volume.sync()  # two blocks in the image, one not yet
+    node.write_at(8192, b"x" * 4096)
+    node.truncate(1 << 60)
+    for _ in range(2):
+        node.punch(offset, length)
+        assert node.read_at(0, 16384) == expected and node.size == 1 << 60
+    volume.close()
+    again = opened(store)
+    assert again.root.lookup(b"a").read_at(0, 16384) == expected
+    again.close()
+
+
 def test_garbage_is_collected(store: VolumeStore) -> None:
     volume = opened(store)
     actor = GuestActor(volume)

@@ -82,6 +82,7 @@ struct slot {
 struct table {
     uint64_t identity, epoch; /* epoch grows when an entry shrinks: engines flush */
     uint64_t mask;            /* slots - 1 */
+    uint64_t multiplier;      /* of the hash: odd, and secret, or guests would choose addresses that collide */
     struct slot *slots;
     uint64_t account;
     uint64_t end; /* the first address a guest cannot have */
@@ -338,7 +339,7 @@ EXPORT uint64_t sandbox_trim(struct pool *p)
 static uint64_t *find_entry(struct engine *e, uint64_t address, uint64_t *leaf)
 {
     struct table *t = e->table;
-    uint64_t key = (address >> 21) + 1, i = (key * 0x9e3779b97f4a7c15ull >> 32) & t->mask;
+    uint64_t key = (address >> 21) + 1, i = (key * t->multiplier >> 32) & t->mask;
     for (;; i = (i + 1) & t->mask) {
         if (t->slots[i].key == key) {
             *leaf = t->slots[i].leaf;

@@ -67,6 +67,7 @@ class TableWords(Structure):
         ("identity", c_uint64),
         ("epoch", c_uint64),
         ("mask", c_uint64),
+        ("multiplier", c_uint64),
         ("slots", POINTER(c_uint64)),
         ("account", c_uint64),
         ("end", c_uint64),

@@ -90,16 +90,19 @@ class PagedFile:
 
     def punch(self, offset: int, length: int) -> None:
         """Make [offset, offset + length) read as zero and give whole frames back."""
-        end = min(offset + length, self._size)
-        while offset < end:
-            size = min(PAGE_SIZE - (offset & 4095), end - offset)
-            frame = self._frames.get(offset >> 12)
-            if frame is not None:
-                if size == PAGE_SIZE:
-                    self._forget(offset >> 12)
-                else:
-                    self._pool.write(frame, offset & 4095, bytes(size))
-            offset += size
+        end = max(offset, min(offset + length, self._size))
+        for index in self._held(range(offset >> 12, (end + PAGE_SIZE - 1) >> 12)):
+            first, last = max(offset, index << 12), min(end, (index + 1) << 12)
+            if last - first == PAGE_SIZE:
+                self._forget(index)
+            else:
+                self._pool.write(self._frames[index], first & 4095, bytes(last - first))
+
+    def _held(self, pages: range) -> list[int]:
+        """Which of these pages are there. The range may be far larger than what is in it."""
+        if len(pages) <= len(self._frames):
+            return [index for index in pages if index in self._frames]
+        return [index for index in self._frames if index in pages]
 
     def _forget(self, index: int) -> None:
         """A whole page becomes zero: given back, or, where someone maps it and must go on seeing the file, cleared."""

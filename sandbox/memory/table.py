@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import secrets
 from array import array
 from collections.abc import Iterator
 from ctypes import c_uint64
@@ -22,7 +23,8 @@ from sandbox.memory.frames import Account, FramePool
 
 LEAF_SHIFT = 21
 LEAF_SPAN = 1 << LEAF_SHIFT
-_GOLDEN = 0x9E3779B97F4A7C15
+# Of the hash. Secret: guests choose addresses, and would choose those that collide. No result depends on it.
+_MULTIPLIER = secrets.randbits(64) | 1
 _WORD = (1 << 64) - 1
 _identities = itertools.count(1)
 EMPTY_LEAF = array("Q", bytes(PAGE_SIZE))
@@ -36,6 +38,7 @@ class PageTable:
         self.words = layout.TableWords()
         self.words.identity = next(_identities)
         self.words.account = account.number
+        self.words.multiplier = _MULTIPLIER
         self.words.end = end
         self.pointer = ctypes.addressof(self.words)
         self._rebuild(8)
@@ -52,11 +55,29 @@ class PageTable:
 
     def _place(self, number: int, leaf: int) -> None:
         key = number + 1
-        index = (key * _GOLDEN & _WORD) >> 32 & self._mask
+        index = self._home(number)
         while self._slots[index * 2] not in (0, key):
             index = index + 1 & self._mask
         self._slots[index * 2] = key
         self._slots[index * 2 + 1] = leaf
+
+    def _displace(self, number: int) -> None:
+        """Take a leaf out of the hash: what stands behind it in its run moves up, so that no gap parts it from where
+        its search begins."""
+        slots, mask = self._slots, self._mask
+        hole = self._home(number)
+        while slots[hole * 2] != number + 1:
+            hole = hole + 1 & mask
+        index = hole + 1 & mask
+        while slots[index * 2]:
+            if index - self._home(slots[index * 2] - 1) & mask >= index - hole & mask:
+                slots[hole * 2], slots[hole * 2 + 1] = slots[index * 2], slots[index * 2 + 1]
+                hole = index
+            index = index + 1 & mask
+        slots[hole * 2] = 0
+
+    def _home(self, number: int) -> int:
+        return ((number + 1) * _MULTIPLIER & _WORD) >> 32 & self._mask
 
     def own_leaf(self, number: int) -> int:
         """The leaf for addresses from `number << 21` on, made or made private. Raises OutOfMemory."""
@@ -132,9 +153,12 @@ class PageTable:
                 emptied.append(number)
             else:
                 self.pool.clear_entries(self.own_leaf(number), first, count)
+        few = len(emptied) * 8 < len(self.leaves)  # else it is cheaper to begin again
         for number in emptied:
             self.pool.release_leaf(self.leaves.pop(number))
-        if emptied:
+            if few:
+                self._displace(number)
+        if emptied and (not few or len(self.leaves) * 16 < self._mask):
             self._rebuild(max(8, 1 << (len(self.leaves) * 2).bit_length()))
         self.shrunk()
 

@@ -133,16 +133,19 @@ class BlockContent:
                 self._writable_block(index, True)
 
     def punch(self, offset: int, length: int) -> None:
-        end = min(offset + length, self._size)
-        while offset < end:
-            index, start = divmod(offset, BLOCK_SIZE)
-            size = min(BLOCK_SIZE - start, end - offset)
-            if index in self.dirty or index in self.stored:
-                if size == BLOCK_SIZE:
-                    self._drop_block(index)
-                else:
-                    self._writable_block(index, False)[start : start + size] = bytes(size)
-            offset += size
+        end = max(offset, min(offset + length, self._size))
+        blocks = range(offset // BLOCK_SIZE, -(-end // BLOCK_SIZE))
+        if len(blocks) <= self.blocks:
+            held = [index for index in blocks if index in self.dirty or index in self.stored]
+        else:  # the range may be far larger than what is in it
+            held = sorted(index for index in self.dirty.keys() | self.stored.keys() if index in blocks)
+        for index in held:
+            first, last = max(offset, index * BLOCK_SIZE), min(end, (index + 1) * BLOCK_SIZE)
+            if last - first == BLOCK_SIZE:
+                self._drop_block(index)
+            else:
+                start = first - index * BLOCK_SIZE
+                self._writable_block(index, False)[start : start + last - first] = bytes(last - first)
         self.version += 1
 
     def _drop_block(self, index: int) -> None:
