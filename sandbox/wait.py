@@ -10,6 +10,7 @@ Queues know nothing of tasks: a sleeper is anything with `wake(queue)`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 ANYTHING = ~0
@@ -47,6 +48,9 @@ class WaitQueue:
             self._sleepers.pop(sleeper, None)
             sleeper.wake(self)
         return len(chosen)
+
+    def __iter__(self) -> Iterator[Sleeper]:
+        return iter(self._sleepers)
 
     def __len__(self) -> int:
         return len(self._sleepers)

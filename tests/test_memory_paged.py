@@ -88,7 +88,6 @@ def test_a_hole_may_be_larger_than_anything(file: PagedFile) -> None:
     file.release()
 
 
-
 def test_mappings_and_file_agree_at_once(file: PagedFile, space: AddressSpace) -> None:
     file.truncate(2 * PAGE)
     for base in (BASE, BASE + 64 * PAGE):

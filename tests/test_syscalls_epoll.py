@@ -150,6 +150,22 @@ def epoll_in_epoll(w: World) -> None:
         assert w.call("poll", asked, 1, 0) == 1
 
 
+@CASES("epoll_ctl", "epoll_create1", host=False)
+def epoll_in_epoll_from_above(w: GuestWorld) -> None:
+    """Levels count above a set as well as below (Linux before 6.17 forgot them); another way down is no level more."""
+    sets = [w.call("epoll_create1", 0) for _ in range(8)]
+    for outer, inner in pairwise(sets[:5]):
+        assert w.call("epoll_ctl", outer, EPOLL_CTL_ADD, inner, event(w, POLLIN, inner)) == 0
+    assert w.call("epoll_ctl", sets[4], EPOLL_CTL_ADD, sets[5], event(w, POLLIN, 0)) == -ELOOP
+    assert w.call("epoll_ctl", sets[4], EPOLL_CTL_ADD, sets[0], event(w, POLLIN, 0)) == -ELOOP
+    assert w.call("epoll_ctl", sets[5], EPOLL_CTL_ADD, sets[0], event(w, POLLIN, 0)) == -ELOOP
+    assert w.call("epoll_ctl", sets[0], EPOLL_CTL_ADD, sets[4], event(w, POLLIN, 0)) == 0
+    assert w.call("epoll_ctl", sets[3], EPOLL_CTL_DEL, sets[4], None) == 0
+    assert w.call("epoll_ctl", sets[4], EPOLL_CTL_ADD, sets[5], event(w, POLLIN, 0)) == 0
+    assert w.call("close", sets[0]) == 0
+    assert w.call("epoll_ctl", sets[5], EPOLL_CTL_ADD, sets[6], event(w, POLLIN, 0)) == 0
+
+
 @CASES("epoll_pwait", "epoll_pwait2", host=False)
 def epoll_waits(w: GuestWorld) -> None:
     epoll = w.call("epoll_create1", 0)

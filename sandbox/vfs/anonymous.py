@@ -24,6 +24,7 @@ class AnonymousFs(Filesystem):
         self.device = 0xD
         self.watchers = 0  # inotify descriptors: while there are none, nobody need be told anything
         self.epoll_watches = 0
+        self.epoll_nested = 0  # of those, of epoll sets
         self.cookie = 0  # of the last rename that was told
         self._last_ino = 0
         self._locks: FileLocks | None = None  # on Linux they are one inode, and so one file to flock

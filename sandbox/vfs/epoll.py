@@ -9,6 +9,8 @@ Neighbours: `anonymous`, `kernel.sys_epoll`. Source: fs/eventpoll.c.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sandbox.abi.errno import EEXIST, EINVAL, ELOOP, ENOENT, ENOSPC, Errno
 from sandbox.abi.flags import EPOLLET, EPOLLEXCLUSIVE, EPOLLONESHOT, EPOLLWAKEUP, POLLERR, POLLHUP, POLLIN, POLLRDNORM
 from sandbox.vfs.anonymous import AnonymousFile, AnonymousFs
@@ -17,6 +19,7 @@ from sandbox.wait import WaitQueue
 
 MAX_DEPTH = 5
 MAX_WATCHES = 65536  # of all sets of a VM
+MAX_NESTED = 512  # of those, sets in sets: an event goes from set to set on every way there is
 _PRIVATE = EPOLLET | EPOLLONESHOT | EPOLLWAKEUP | EPOLLEXCLUSIVE
 _ALWAYS = POLLERR | POLLHUP
 
@@ -60,13 +63,15 @@ class EpollFile(AnonymousFile):
             self._forget_closed()
         if (fd, file) in self._watches:
             raise Errno(EEXIST)
-        if isinstance(file, EpollFile) and (file.reaches(self) or 1 + file.depth() >= MAX_DEPTH):
-            raise Errno(ELOOP)
         world = self._world()
         if world.epoll_watches >= MAX_WATCHES:
             raise Errno(ENOSPC)
-        world.epoll_watches += 1
+        if isinstance(file, EpollFile):
+            self._expect_shallow(file)
+            if world.epoll_nested >= MAX_NESTED:
+                raise Errno(ENOSPC)
         watch = Watch(self, file, events, data)
+        self._count(watch, 1)
         self._watches[fd, file] = watch
         file.queue.add(watch)
         if watch.state():
@@ -94,8 +99,14 @@ class EpollFile(AnonymousFile):
         assert isinstance(world, AnonymousFs)
         return world
 
+    def _count(self, watch: Watch, more: int) -> None:
+        world = self._world()
+        world.epoll_watches += more
+        if isinstance(watch.file, EpollFile):
+            world.epoll_nested += more
+
     def _discard(self, watch: Watch) -> None:
-        self._world().epoll_watches -= 1
+        self._count(watch, -1)
         watch.file.queue.discard(watch)
         self._ready.pop(watch, None)
 
@@ -104,16 +115,27 @@ class EpollFile(AnonymousFile):
             self._discard(self._watches.pop(key))
         self._sweep_at = 64 + 2 * len(self._watches)
 
-    def reaches(self, other: EpollFile) -> bool:
-        """Whether `other` is this set or is watched through it."""
-        return self is other or any(
-            isinstance(file, EpollFile) and file.references > 0 and file.reaches(other) for _, file in self._watches
-        )
+    def _expect_shallow(self, file: EpollFile) -> None:
+        """Raises Errno(ELOOP) when this set could no longer watch `file`: too many levels, above it and below, or a
+        loop. Every set is looked at once a level, however many ways lead to it."""
+        levels = 0
+        for start, neighbours in ((self, EpollFile._watchers), (file, EpollFile._watched)):
+            level = {start: None}
+            while level:
+                levels += 1
+                if levels > MAX_DEPTH or (neighbours is EpollFile._watched and self in level):
+                    raise Errno(ELOOP)
+                level = {found: None for one in level for found in neighbours(one)}
 
-    def depth(self) -> int:
-        """How many sets are watched through each other below this one."""
-        nested = [file for _, file in self._watches if isinstance(file, EpollFile) and file.references > 0]
-        return max((1 + file.depth() for file in nested), default=0)
+    def _watched(self) -> Iterator[EpollFile]:
+        for _, file in self._watches:
+            if isinstance(file, EpollFile) and file.references > 0:
+                yield file
+
+    def _watchers(self) -> Iterator[EpollFile]:
+        for sleeper in self.queue:
+            if isinstance(sleeper, Watch) and sleeper.epoll.references > 0:
+                yield sleeper.epoll
 
     # -- readiness --------------------------------------------------------------------------------------
 
@@ -154,6 +176,6 @@ class EpollFile(AnonymousFile):
     def close(self) -> None:
         for watch in self._watches.values():
             watch.file.queue.discard(watch)
-        self._world().epoll_watches -= len(self._watches)
+            self._count(watch, -1)
         self._watches.clear()
         self._ready.clear()
