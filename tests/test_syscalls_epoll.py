@@ -111,6 +111,8 @@ def epoll_refuses(w: World) -> None:
     assert w.call("epoll_ctl", epoll, add, w.open(b"."), good) == -EPERM
     w.file(b"f")
     assert w.call("epoll_ctl", epoll, add, w.open(b"f"), good) == -EPERM
+    for device in (b"/dev/null", b"/dev/zero", b"/dev/full"):
+        assert w.call("epoll_ctl", epoll, add, w.open(device), good) == -EPERM
     assert w.call("epoll_ctl", epoll, add, 77, good) == -EBADF
     assert w.call("epoll_ctl", 77, add, reader, good) == -EBADF
     assert w.call("epoll_ctl", reader, add, epoll, good) == -EINVAL

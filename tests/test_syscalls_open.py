@@ -20,10 +20,12 @@ from sandbox.abi.errno import (
     EMFILE,
     ENAMETOOLONG,
     ENOENT,
+    ENOEXEC,
     ENOTDIR,
     ENXIO,
     EOVERFLOW,
     EPERM,
+    ETXTBSY,
     EXDEV,
 )
 from sandbox.abi.flags import (
@@ -49,6 +51,7 @@ from sandbox.abi.flags import (
     open_flags,
 )
 from sandbox.abi.numbers import NUMBERS
+from sandbox.kernel.lookup import namespace
 from tests.syscall_cases import Cases, World
 from tests.syscall_worlds import BAD, GuestWorld, guest
 
@@ -342,6 +345,33 @@ def closing_frees_the_lowest_number(w: World) -> None:
     reader, writer = w.pipe()
     assert w.call("close", writer) == 0
     assert w.call("read", reader, bytearray(1), 1) == 0
+
+
+@CASES("openat", "truncate", host=False)
+def a_program_that_runs_is_not_written(w: GuestWorld) -> None:
+    w.file(b"program", b"code", 0o755)
+    w.task.process.executable_place = namespace(w.task).find(w.task.fs.cwd, b"program")
+    for flags in (O_WRONLY, O_RDWR, O_WRONLY | O_TRUNC, O_RDONLY | O_TRUNC):
+        assert w.open(b"program", flags) == -ETXTBSY
+    assert w.call("truncate", b"program", 0) == -ETXTBSY
+    assert w.stat(b"program")["size"] == 4
+    assert w.open(b"program", O_RDONLY) >= 0
+    w.task.process.executable_place = None
+    assert w.open(b"program", O_WRONLY) >= 0
+
+
+@CASES("execve", host=False)
+def what_is_being_written_does_not_run(w: GuestWorld) -> None:
+    w.file(b"program", b"code", 0o755)
+    fd = w.open(b"program", O_WRONLY)
+    other = w.call("dup", fd)
+    nothing = w.words(0)
+    for last in (fd, other):
+        assert w.call("execve", b"program", nothing, nothing) == -ETXTBSY
+        w.call("close", last)
+    assert w.call("execve", b"program", nothing, nothing) == -ENOEXEC
+    fd = w.open(b"program", O_RDONLY)
+    assert w.call("execve", b"program", nothing, nothing) == -ENOEXEC
 
 
 @CASES("close_range")

@@ -150,6 +150,29 @@ def names_and_flags(w: World) -> None:
     assert w.call("prctl", 12345, 0, 0, 0, 0) == -EINVAL
 
 
+@CASES("prctl", host=False)
+def the_slack_of_timers_is_inherited(w: GuestWorld) -> None:
+    def get(world: GuestWorld) -> int:
+        return world.call("prctl", F.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+
+    assert get(w) == 50_000
+    assert w.call("prctl", F.PR_SET_TIMERSLACK, 70_000, 0, 0, 0) == 0
+    child = act(w, clone(w))
+    assert get(child) == 70_000
+    assert child.call("prctl", F.PR_SET_TIMERSLACK, 90_000, 0, 0, 0) == 0
+    assert child.call("prctl", F.PR_SET_TIMERSLACK, 0, 0, 0, 0) == 0
+    assert (get(child), get(w)) == (70_000, 70_000)
+
+
+@CASES("rt_sigqueueinfo", host=False)
+def the_number_of_any_thread_names_its_process(w: GuestWorld) -> None:
+    thread = act(w, clone(w, THREAD))
+    info = struct.pack("<iii", SIGTERM, 0, -1).ljust(128, b"\0")
+    w.task.process.pending.discard(-1)
+    assert w.call("rt_sigqueueinfo", thread.task.tid, SIGTERM, info) == 0
+    assert w.task.process.pending.bits == 1 << SIGTERM - 1
+
+
 @CASES("arch_prctl", host=False, isas=("x86_64",))
 def segment_bases(w: GuestWorld) -> None:
     assert w.call("arch_prctl", F.ARCH_SET_FS, 0x123000) == 0

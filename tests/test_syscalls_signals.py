@@ -296,6 +296,7 @@ def one_shot_handlers(w: GuestWorld) -> None:
     deliver(w.task)
     assert w.call("rt_sigaction", SIGUSR1, None, old, 8) == 0
     assert not any(old[: w.word])
+    assert int.from_bytes(old[w.word : 2 * w.word], "little") & SA_RESETHAND, "only the handler is reset"
 
 
 def park(w: GuestWorld, number: int, *registers: int) -> None:

@@ -320,6 +320,17 @@ def the_other_side_has_gone(w: World) -> None:
     assert w.call("sendto", 99, b"x", 1, 0, None, 0) == -EBADF
 
 
+@CASES("recvfrom")
+def nothing_is_in_the_queue_of_errors(w: World) -> None:
+    for kind in (S.SOCK_STREAM, S.SOCK_DGRAM):
+        fd = new(w, S.AF_INET, kind)
+        assert w.call("recvfrom", fd, bytearray(8), 8, S.MSG_ERRQUEUE, None, None) == -EAGAIN
+    one, two = pair(w)
+    send(w, one, b"x")
+    length = bytearray(struct.pack("<i", -1))
+    assert w.call("recvfrom", two, bytearray(8), 8, 0, bytearray(16), length) == -EINVAL
+
+
 @CASES("sendto", host=False)
 def writing_to_nobody_is_a_signal(w: GuestWorld) -> None:
     one, two = pair(w)

@@ -59,7 +59,8 @@ def personalities(w: GuestWorld) -> None:
     assert w.call("personality", 0xFFFFFFFF) == 0
     assert w.call("personality", 8) == 0
     assert w.call("personality", 0xFFFFFFFF) == 8
-    assert w.call("personality", 3) == -EINVAL
+    assert w.call("personality", 0x4100001) == 8
+    assert w.call("personality", 0) == 0x4100001
 
 
 @CASES("sysinfo")

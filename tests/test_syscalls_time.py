@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from sandbox.abi import flags as F
-from sandbox.abi.errno import EFAULT, EINVAL, EPERM
+from sandbox.abi.errno import EFAULT, EINVAL, EOPNOTSUPP, EPERM
 from sandbox.abi.structs import PAIR
 from tests.syscall_cases import Cases, World
 from tests.syscall_worlds import BAD, Blocked, GuestWorld
@@ -128,7 +128,9 @@ def sleeping(w: GuestWorld) -> None:
 def sleeping_on_a_clock(w: GuestWorld) -> None:
     for clock in (F.CLOCK_REALTIME, F.CLOCK_MONOTONIC):
         sleeps(w, w.word, "clock_nanosleep", clock, 0)
-    assert w.call("clock_nanosleep", F.CLOCK_THREAD_CPUTIME_ID, 0, spec(w.word, 5), None) == -EINVAL
+    for clock in (F.CLOCK_THREAD_CPUTIME_ID, F.CLOCK_MONOTONIC_RAW, F.CLOCK_MONOTONIC_COARSE, F.CLOCK_REALTIME_COARSE):
+        assert w.call("clock_nanosleep", clock, 0, spec(w.word, 5), None) == -EOPNOTSUPP
+    assert w.call("clock_nanosleep", 77, 0, spec(w.word, 5), None) == -EINVAL
     assert w.call("clock_nanosleep", F.CLOCK_MONOTONIC, F.TIMER_ABSTIME, spec(w.word, 5), None) == 0
     now = w.machine.clock.monotonic()
     assert w.blocks("clock_nanosleep", F.CLOCK_MONOTONIC, F.TIMER_ABSTIME, spec(w.word, now + 7), None)

@@ -7,6 +7,7 @@ calls by signal handlers").
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EINTR, Errno
@@ -99,7 +100,7 @@ def _enter_handler(task: Task, info: SignalInfo, action: Action) -> None:
     blocked = action.mask if action.flags & SA_NODEFER else action.mask | bit(info.number)
     signals.mask = (signals.mask | blocked) & ~UNBLOCKABLE
     if action.flags & SA_RESETHAND:
-        task.process.actions[info.number] = DEFAULT_ACTION
+        task.process.actions[info.number] = replace(action, handler=SIG_DFL)  # its flags stay, for sigaction to see
 
 
 def end_interrupted_call(task: Task, restart: bool) -> None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sandbox.kernel.task import Task
     from sandbox.memory import Account, AddressSpace, FramePool
     from sandbox.vfs.file import OpenFile
+    from sandbox.vfs.node import Node
 
 LAST_CALLS = 16
 
@@ -86,6 +87,7 @@ class LinuxMachine:
         self.observers = Observers(events)
         self.tasks: dict[int, Task] = {}
         self.processes: dict[int, Process] = {}
+        mounts.executing = self._executes
         self.spaces = SpaceUsers()
         self.timers = TimerQueue()
         self.futexes = FutexTable()
@@ -310,6 +312,13 @@ class LinuxMachine:
         self.ipc.close()
         if self.owns_mounts:
             self.mounts.close()
+
+    def _executes(self, node: Node) -> bool:
+        """Whether a living process runs this file."""
+        return any(
+            process.threads and process.executable_place is not None and process.executable_place.node is node
+            for process in self.processes.values()
+        )
 
     # -- what happened ----------------------------------------------------------------------------------
 

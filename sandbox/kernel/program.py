@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import EACCES, ENOEXEC, ENOMEM, Errno
+from sandbox.abi.errno import EACCES, ENOEXEC, ENOMEM, ETXTBSY, Errno
 from sandbox.abi.flags import S_IFMT, S_IFREG, S_ISGID, S_ISUID, X_OK
 from sandbox.errors import OutOfMemory
 from sandbox.loader import Identity, LoadedProgram, load
@@ -26,11 +26,14 @@ UNBOUNDED = 1 << 62
 
 
 def executable(place: Place, credentials: Credentials) -> PageSource:
-    """The file at `place` as something to load. Raises Errno(EACCES) when it may not be executed."""
+    """The file at `place` as something to load. Raises Errno: EACCES when it may not be executed, ETXTBSY while
+    somebody has it open for writing."""
     node = place.node
     if node.mode & S_IFMT != S_IFREG:
         raise Errno(EACCES)
     check_access(node, credentials, X_OK)
+    if node.writers:
+        raise Errno(ETXTBSY)
     source = node.page_source()
     if source is None:
         raise Errno(ENOEXEC)

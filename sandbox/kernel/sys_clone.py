@@ -180,7 +180,7 @@ def _inherit(task: Task, child: Task, flags: int) -> None:
     child.name = task.name
     child.policy = task.policy
     child.cpu_affinity = task.cpu_affinity
-    child.timer_slack = task.timer_slack
+    child.timer_slack = child.default_timer_slack = task.timer_slack
     child.tls_entries = dict(task.tls_entries)
     child.signals.mask = task.signals.mask if task.signals.saved_mask is None else task.signals.saved_mask
     if not flags & CLONE_VM or flags & CLONE_VFORK:

@@ -29,6 +29,7 @@ from sandbox.kernel.lookup import install, opened
 from sandbox.kernel.readiness import deadline_after, wait, with_mask
 from sandbox.kernel.row import FULL, Row
 from sandbox.kernel.sys_time import read_timespec
+from sandbox.vfs.devfs import NullFile, ZeroFile
 from sandbox.vfs.epoll import EpollFile
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def epoll_ctl(task: Task, epoll_fd: int, operation: int, fd: int, event: int) ->
         layout = EPOLL_EVENT[task.isa]
         events, data = layout.unpack(task.space.copy_in(event, layout.size))
     epoll, file = opened(task, epoll_fd), opened(task, fd)
-    if file.node.mode & S_IFMT in (S_IFREG, S_IFDIR):
+    if file.node.mode & S_IFMT in (S_IFREG, S_IFDIR) or isinstance(file, NullFile | ZeroFile):
         raise Errno(EPERM)  # always ready: nothing to wait for
     if not isinstance(epoll, EpollFile) or epoll is file:
         raise Errno(EINVAL)

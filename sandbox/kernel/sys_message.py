@@ -259,6 +259,8 @@ class Received(NamedTuple):
 
 
 def _receive(task: Task, file: Socket, segments: Segments, flags: int) -> Received:
+    if flags & S.MSG_ERRQUEUE and file.family != S.AF_UNIX:
+        raise Errno(EAGAIN)  # there is never an error in the queue
     if flags & S.MSG_OOB:
         raise Errno(EINVAL if file.family != S.AF_UNIX else EOPNOTSUPP)
     total = sum(length for _, length in segments)
@@ -307,6 +309,8 @@ def recvfrom(task: Task, fd: int, buffer: int, count: int, flags: int, address: 
             else:
                 write_address(task, file.family, source, address, length)
         else:
+            if int.from_bytes(task.space.copy_in(length, 4), "little") >> 31:
+                raise Errno(EINVAL)
             task.space.copy_out(length, bytes(4))
     return received.length
 

@@ -163,7 +163,7 @@ def prctl(task: Task, option: int, first: int, second: int, third: int, fourth: 
                 raise Errno(EINVAL)
             return int(process.no_new_privileges)
         case flags.PR_SET_TIMERSLACK:
-            task.timer_slack = first or 50_000
+            task.timer_slack = first or task.default_timer_slack
         case flags.PR_GET_TIMERSLACK:
             return task.timer_slack
         case flags.PR_GET_TID_ADDRESS:
@@ -306,14 +306,9 @@ def rseq(task: Task, area: int, length: int, how: int, signature: int) -> int:
     raise Errno(ENOSYS)
 
 
-PER_LINUX32 = 8
-
-
 def personality(task: Task, persona: int) -> int:
     previous = task.process.personality
     if persona != 0xFFFFFFFF:
-        if persona & 0xFF not in (0, PER_LINUX32):
-            raise Errno(EINVAL)
         task.process.personality = persona
     return previous
 
@@ -354,5 +349,5 @@ ROWS: tuple[Row, ...] = (
     Row("riscv_flush_icache", flush_instructions, "start:address end:address flags:ulong", STUB,
         "nothing to do: written pages are translated anew"),
     Row("rseq", rseq, "area:address length:uint flags:int signature:uint", STUB, "ENOSYS, as without CONFIG_RSEQ"),
-    Row("personality", personality, "persona:uint", PARTIAL, "recorded; only PER_LINUX and PER_LINUX32"),
+    Row("personality", personality, "persona:uint", PARTIAL, "recorded; changes only what uname says"),
 )  # fmt: skip

@@ -267,7 +267,8 @@ def _queued_info(task: Task, number: int, address: int, target: Process) -> Sign
 
 
 def rt_sigqueueinfo(task: Task, pid: int, number: int, info: int) -> int:
-    process = task.kernel.processes.get(pid)
+    thread = task.kernel.tasks.get(pid)
+    process = thread.process if thread is not None else task.kernel.processes.get(pid)
     if process is None:
         task.space.copy_in(info, SIGINFO_SIZE)
         raise Errno(ESRCH)

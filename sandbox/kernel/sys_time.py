@@ -30,6 +30,7 @@ _MONOTONIC = frozenset(
      flags.CLOCK_BOOTTIME_ALARM)
 )  # fmt: skip
 _COARSE = frozenset((flags.CLOCK_REALTIME_COARSE, flags.CLOCK_MONOTONIC_COARSE))
+_SLEEPABLE = (_REALTIME | _MONOTONIC) - _COARSE - {flags.CLOCK_MONOTONIC_RAW}
 COARSE_RESOLUTION = 4_000_000
 
 
@@ -165,10 +166,8 @@ def _clock_nanosleep(width: int) -> Callable[[Task, int, int, int, int], int]:
     def clock_nanosleep(task: Task, clock: int, how: int, request: int, remaining: int) -> int:
         deadline = task.restart.get("deadline")
         if deadline is None:
-            if clock == flags.CLOCK_THREAD_CPUTIME_ID:
-                raise Errno(EINVAL)
             now = clock_now(task, clock)
-            if clock not in _MONOTONIC and clock not in (flags.CLOCK_REALTIME, flags.CLOCK_TAI):
+            if clock not in _SLEEPABLE:
                 raise Errno(EOPNOTSUPP)
             wanted = read_timespec(task, request, width)
             deadline = task.kernel.clock.monotonic() + (max(0, wanted - now) if how & TIMER_ABSTIME else wanted)

@@ -90,6 +90,7 @@ class Task:
         "cpu_affinity",
         "credentials",
         "deadline",
+        "default_timer_slack",
         "files",
         "fs",
         "interruptible",
@@ -157,7 +158,7 @@ class Task:
         self.usage = Usage()
         self.policy = (0, 0)  # scheduling policy and priority, recorded only
         self.cpu_affinity = 1
-        self.timer_slack = 50_000
+        self.timer_slack = self.default_timer_slack = 50_000  # recorded only; the default is the parent's setting
 
     @property
     def tgid(self) -> int:

@@ -54,7 +54,7 @@ CHANGEABLE_FLAGS = O_APPEND | O_NONBLOCK | O_NOATIME | O_ASYNC | O_DIRECT
 class OpenFile:
     """A regular file, or anything whose node answers `read_at` and `write_at`; streams override the methods."""
 
-    __slots__ = ("__weakref__", "_label", "_queue", "flags", "node", "place", "position", "references")
+    __slots__ = ("__weakref__", "_label", "_queue", "_writes", "flags", "node", "place", "position", "references")
 
     def __init__(self, node: Node, flags: int, label: bytes = b"") -> None:
         self.node = node
@@ -64,6 +64,7 @@ class OpenFile:
         self.references = 1
         self._label = label
         self._queue: WaitQueue | None = None
+        self._writes = False  # counted in its node's `writers`
 
     # -- lifetime ---------------------------------------------------------------------------------------
 
@@ -74,11 +75,19 @@ class OpenFile:
     def release(self) -> None:
         self.references -= 1
         if self.references == 0:
+            if self._writes:
+                self.node.writers -= 1
             if self.node.locks is not None:
                 self.node.locks.drop(self)
             if self.node.filesystem.watched:
                 self._tell_of_close()
             self.close()
+
+    def count_writer(self) -> None:
+        """As for every regular file that a path was opened to write; the first descriptor of a memfd does not count."""
+        if self.writable and self.node.is_regular:
+            self._writes = True
+            self.node.writers += 1
 
     def _tell_of_close(self) -> None:
         from sandbox.vfs.inotify import IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, deleted, notify_place

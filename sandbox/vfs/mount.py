@@ -211,10 +211,12 @@ class Mounts:
     """The mount table. The first device number is given to the root filesystem, and so on: st_dev is repeatable.
 
     `devices` says what a device file opens, by (S_IFCHR or S_IFBLK, rdev), wherever in the tree it lies; a device
-    without an entry gives ENXIO. `devfs.install_devices` fills it."""
+    without an entry gives ENXIO. `devfs.install_devices` fills it. `executing` says of a file whether a process runs
+    it, which protects it from being written."""
 
     def __init__(self, root_filesystem: Filesystem, read_only: bool = False, source: bytes = b"rootfs") -> None:
         self.devices: dict[tuple[int, int], DeviceOpener] = {}
+        self.executing: Callable[[Node], bool] = lambda node: False
         self._mounts: list[Mount] = []
         self._numbers = 0
         root = self._add(root_filesystem, None, read_only, source)

@@ -22,6 +22,7 @@ from sandbox.abi.errno import (
     EOPNOTSUPP,
     EPERM,
     EROFS,
+    ETXTBSY,
     EXDEV,
     Errno,
 )
@@ -258,6 +259,8 @@ class Namespace:
         if not place.node.is_regular:
             raise Errno(EISDIR if place.node.is_directory else EINVAL)
         self.check(place, W_OK)
+        if self.mounts.executing(place.node):
+            raise Errno(ETXTBSY)
         place.node.truncate(size)
 
     def chmod(self, place: Place, mode: int) -> None:

@@ -130,7 +130,7 @@ def device_number(major: int, minor: int) -> int:
 class Node:
     """One inode. `mode` includes the type (S_IFMT)."""
 
-    __slots__ = ("__weakref__", "filesystem", "gid", "ino", "locks", "mode", "uid", "watches")
+    __slots__ = ("__weakref__", "filesystem", "gid", "ino", "locks", "mode", "uid", "watches", "writers")
 
     def __init__(self, filesystem: Filesystem, ino: int, mode: int, uid: int = 0, gid: int = 0) -> None:
         self.filesystem = filesystem
@@ -140,6 +140,7 @@ class Node:
         self.gid = gid
         self.locks: FileLocks | None = None  # made by the first advisory lock
         self.watches: list[Watch] | None = None  # inotify
+        self.writers = 0  # open files that a path was opened to write with; meanwhile it cannot be executed
 
     # -- attributes -------------------------------------------------------------------------------------
 

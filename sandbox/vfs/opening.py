@@ -17,6 +17,7 @@ from sandbox.abi.errno import (
     ENXIO,
     EPERM,
     EROFS,
+    ETXTBSY,
     Errno,
 )
 from sandbox.abi.flags import (
@@ -111,6 +112,8 @@ def open_place(
         if opener is None:
             raise Errno(ENXIO)
         return _finish(place, opener(node, flags & ~_OPENING_FLAGS, task_context))
+    if wanted & W_OK and kind == S_IFREG and mounts.executing(node):
+        raise Errno(ETXTBSY)
     file = node.open(flags & ~_OPENING_FLAGS, task_context)
     if flags & O_TRUNC and kind == S_IFREG:
         try:
@@ -125,6 +128,7 @@ def _finish(place: Place, file: OpenFile) -> OpenFile:
     # An opener may have given the file a place of its own (a pseudo terminal behind /dev/ptmx).
     if file.place is None:
         file.place = place
+        file.count_writer()
     return file
 
 

@@ -37,6 +37,7 @@ CHECK(reset_hand)
     struct sigaction now;
     OK(sigaction(SIGUSR1, NULL, &now));
     TRUE(now.sa_handler == SIG_DFL);
+    TRUE(now.sa_flags & SA_RESETHAND);
 }
 
 CHECK(actions_are_read_back)
