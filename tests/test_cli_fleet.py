@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -227,6 +228,67 @@ def test_signals_end_a_fleet_in_the_foreground(shell: Shell, number: signal.Sign
         process.stdout.close()
         assert process.wait(PATIENCE) == 128 + number
     assert "no fleet is up" in shell("ps").stderr
+
+
+YES = """# arch: x86_64
+_start: mov eax, 1
+        mov edi, 1
+        lea rsi, [rip + line]
+        mov edx, 60
+        syscall
+        test eax, eax
+        jns _start
+        ud2
+line:   .ascii "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\\n"
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("options", ["", "deterministic = true"], ids=["free", "deterministic"])
+def test_a_reader_who_has_stopped_keeps_nobody_up(shell: Shell, number: signal.Signals, options: str) -> None:
+    """The pipe is full; the fleet can be looked at all the same, and ends when it is told to."""
+    (shell.home / "yes.s").write_text(YES)
+    shell.fleet.write_text(f'[fleet]\n{options}\n[vm.yes]\nprogram = "./yes.s"\nmemory = "16M"\n')
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "up", "fleet.toml"],
+        stdout=writer, stderr=writer, cwd=shell.home, env=shell.environment,
+    ) as process:  # fmt: skip
+        eventually(lambda: not select.select([], [writer], [], 0)[1])
+        if not options:
+            assert shell.rows()["yes"]["state"] == "running"
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == 128 + number
+    assert os.read(reader, 60).startswith(b"yes | yyy")
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_reader_who_has_gone_ends_a_fleet(shell: Shell) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "up", "fleet.toml"],
+        stdout=subprocess.PIPE, cwd=shell.home, env=shell.environment,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
+
+
+def test_nohup_is_heeded(shell: Shell) -> None:
+    with subprocess.Popen(
+        ["nohup", sys.executable, "-m", "sandbox", "up", "fleet.toml"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        cwd=shell.home, env=shell.environment,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        for _ in range(3):
+            assert b" | count " in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
 
 
 MISTAKES = {

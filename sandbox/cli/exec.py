@@ -16,7 +16,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from sandbox.cli.foreground import ENDING, Ended
+from sandbox.cli.foreground import Ended, heard
 from sandbox.cli.options import Parser, assignment
 from sandbox.cli.raw_terminal import RawTerminal
 from sandbox.control import Client
@@ -56,7 +56,7 @@ def exec_(arguments: list[str]) -> int:
     if given.tty and not os.isatty(0):
         raise ConfigurationError("--tty needs a terminal, and standard input is none")
     order = {"vm": words[0], "program": words[1:], "env": dict(given.env), "cwd": given.workdir, "user": given.user}
-    handlers = {number: signal.signal(number, _end) for number in ENDING}
+    handlers = {number: signal.signal(number, _end) for number in heard()}
     try:
         with Client() as client:
             return _follow(client, order, given.tty)

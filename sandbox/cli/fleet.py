@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
 
+from sandbox.cli.fleet_output import FleetOutput
 from sandbox.cli.options import Parser, count
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from sandbox.hypervisor import Hypervisor
     from sandbox.vm import VM
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _EXAMPLE = """\
   sandbox up fleet.toml               in the foreground, output with the VM's name before each line
   sandbox up fleet.toml --detach      left running; sandbox ps, top, logs, stop ... from any terminal
@@ -78,17 +81,16 @@ def up(arguments: list[str]) -> int:
         if given.dashboard:
             vms = launch(fleet, hypervisor)
             return _watch(hypervisor, vms)
-        output = _Output()
-        forget = hypervisor.observe(output.event)
-        with hypervisor.enter():
-            vms = launch(fleet, hypervisor)
-            for vm in vms:
-                output.follow(vm)
-        try:
-            return _attend(hypervisor, fleet, vms)
-        finally:
-            forget()
-            output.finish()
+        end = End()
+        with FleetOutput(hypervisor.deterministic, end.come) as output:
+            forget = hypervisor.observe(output.tell)
+            try:
+                with hypervisor.enter():
+                    vms = launch(fleet, hypervisor)
+                    output.follow(vms)
+                return _attend(hypervisor, fleet, vms, output, end)
+            finally:
+                forget()
 
 
 def _watch(hypervisor: Hypervisor, vms: list[VM]) -> int:
@@ -103,33 +105,55 @@ def _watch(hypervisor: Hypervisor, vms: list[VM]) -> int:
     return status or _verdict(vms)
 
 
-def _attend(hypervisor: Hypervisor, fleet: Fleet, vms: list[VM]) -> int:
+class End:
+    """What the main thread waits for: somebody says that it has come, or a signal arrives, whichever thread gets it."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._come = False
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def come(self) -> None:
+        self._come = True
+        with contextlib.suppress(BlockingIOError):  # full: it is awake
+            os.write(self._writer, b"!")
+
+    def wait(self) -> None:
+        before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        numbers = [
+            number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN
+        ]  # nohup(1) and its like
+        handlers = {number: signal.signal(number, self._hear) for number in numbers}
+        try:
+            while not self._come and self.signal is None:
+                select.select([self._reader], [], [])
+                os.read(self._reader, 4096)
+        finally:
+            signal.set_wakeup_fd(before)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: object) -> None:
+        self.signal = number
+
+
+def _attend(hypervisor: Hypervisor, fleet: Fleet, vms: list[VM], output: FleetOutput, end: End) -> int:
     """Until all that can be started have ended for good; signals end them all."""
-    ended = threading.Event()
-    signals: list[int] = []
-
-    def end(number: int, frame: object) -> None:
-        signals.append(number)
-        ended.set()
-
-    watcher = threading.Thread(target=_wait, args=(hypervisor, vms, ended), daemon=True)
-    handlers = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        watcher.start()
-        ended.wait()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if signals:
-        return 128 + signals[0]
     from sandbox.fleet import unstarted
 
+    threading.Thread(target=_wait, args=(hypervisor, vms, end), daemon=True).start()
+    end.wait()
+    if end.signal is not None:
+        output.abandon()
+        return 128 + end.signal
+    if output.broken:
+        return 128 + signal.SIGPIPE
     for name, reason in unstarted(fleet, hypervisor).items():
-        print(f"{name} was not started: {reason}", file=sys.stderr)
+        output.say(f"{name} was not started: {reason}")
     return _verdict(vms)
 
 
-def _wait(hypervisor: Hypervisor, vms: list[VM], ended: threading.Event) -> None:
+def _wait(hypervisor: Hypervisor, vms: list[VM], end: End) -> None:
     from sandbox.errors import SandboxError
 
     with contextlib.suppress(SandboxError):  # the hypervisor was closed
@@ -140,57 +164,11 @@ def _wait(hypervisor: Hypervisor, vms: list[VM], ended: threading.Event) -> None
                 break
             for vm in alive:
                 vm.wait()
-    ended.set()
+    end.come()
 
 
 def _verdict(vms: list[VM]) -> int:
     return int(any(vm.exit_status != 0 for vm in vms))
-
-
-class _Output:
-    """Lines of all VMs on stdout, each whole and behind the VM's name; ends and crashes on stderr. What a guest
-    writes is made visible when stdout is a terminal."""
-
-    def __init__(self) -> None:
-        from sandbox.dashboard.text import visible
-
-        self._visible = visible if sys.stdout.isatty() else None
-        self._pending: dict[str, bytes] = {}
-        self._width = 0
-
-    def follow(self, vm: VM) -> None:
-        self._width = max(self._width, len(vm.name))
-
-        def take(stream: int, data: bytes) -> None:
-            *lines, rest = (self._pending.get(vm.name, b"") + data).split(b"\n")
-            self._pending[vm.name] = rest[-65536:]
-            for line in lines:
-                self._write(vm.name, line)
-
-        vm.console.listen(take)
-
-    def event(self, event: object) -> None:
-        kind, name = getattr(event, "kind", ""), getattr(event, "vm", "")
-        record = getattr(event, "record", None)
-        if kind in ("stopped", "crashed"):
-            status, reason = getattr(record, "status", 0), getattr(record, "reason", "")
-            words = f"{kind} with status {status}" + (f": {reason}" if reason else "")
-            if kind == "crashed" or status or reason:
-                print(f"{name} {words}", file=sys.stderr)
-        elif kind == "note" and getattr(record, "source", "") == "fleet":
-            print(f"{name}: {getattr(record, 'message', '')}", file=sys.stderr)
-
-    def finish(self) -> None:
-        for name, rest in self._pending.items():
-            if rest:
-                self._write(name, rest)
-        sys.stdout.flush()
-
-    def _write(self, name: str, line: bytes) -> None:
-        if self._visible is not None:
-            line = self._visible(line.rstrip(b"\r")).encode("utf-8", "replace")
-        sys.stdout.buffer.write(f"{name:<{self._width}} | ".encode() + line + b"\n")
-        sys.stdout.buffer.flush()
 
 
 def down(arguments: list[str]) -> int:

@@ -34,6 +34,11 @@ _GONE = {errno.EPIPE: EPIPE, errno.ENOSPC: ENOSPC, errno.ECONNRESET: EPIPE}
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
+def heard() -> list[signal.Signals]:
+    """Those of ENDING that we were not started to ignore, as by nohup(1)."""
+    return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 class Ended(BaseException):
     """A signal wants us to end."""
 
@@ -68,7 +73,7 @@ class Foreground:
     def __enter__(self) -> Foreground:
         # A signal may be given to a thread that runs the guest: the main thread, which waits, must wake up for it.
         self._leave.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False))
-        for number in ENDING:
+        for number in heard():
             self._handlers[number] = signal.signal(number, self._end)
         if self._screen is not None:
             self._handlers[signal.SIGQUIT] = signal.signal(signal.SIGQUIT, self._end)
