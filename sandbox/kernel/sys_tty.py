@@ -21,10 +21,11 @@ from sandbox.abi.flags import (
     S_IFREG,
     open_flags,
 )
-from sandbox.kernel import job_control
+from sandbox.kernel import job_control, network_interface
 from sandbox.kernel.lookup import install, opened
 from sandbox.kernel.row import PARTIAL, Row
 from sandbox.vfs.pty import PtyMaster
+from sandbox.vfs.socket import Socket
 from sandbox.vfs.terminal import TIOCSTI, TerminalFile
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def ioctl(task: Task, fd: int, request: int, argument: int) -> int:
         answer = job_control.ioctl(task, file, request, argument)
         if answer is not None:
             return answer
+    if isinstance(file, Socket) and network_interface.concerns(request):
+        return network_interface.ioctl(task, file, request, argument)
     return file.ioctl(request, argument, task.space)
 
 
@@ -91,5 +94,11 @@ def _left(file: OpenFile) -> int:
 
 
 ROWS = [
-    Row("ioctl", ioctl, "fd:fd request:uint argument:ulong", PARTIAL, "files, pipes and terminals; no other devices"),
+    Row(
+        "ioctl",
+        ioctl,
+        "fd:fd request:uint argument:ulong",
+        PARTIAL,
+        "files, pipes, terminals, and lo by any socket; no other devices",
+    ),
 ]
