@@ -2,8 +2,7 @@
 
 A command is a function that takes its arguments and returns an exit status; its module is imported when it
 is called for, so that `sandbox run` pays for nothing else. Results go to stdout, everything else to stderr.
-Exit statuses that are not a guest's: 124 on timeout, 125 when the sandbox itself failed or was misused, 126
-not executable, 127 not found, 130 after Ctrl-C.
+Exit statuses: `STATUSES`, which `sandbox --help` prints and the README explains.
 """
 
 from __future__ import annotations
@@ -17,6 +16,12 @@ from importlib import import_module
 from sandbox.errors import LoadError, SandboxError
 
 TIMEOUT, FAILED, NOT_EXECUTABLE, NOT_FOUND, INTERRUPTED = 124, 125, 126, 127, 130
+
+
+STATUSES = """\
+Exit status: the guest's own where there is one; 128+n when signal n ended it, or us (130: Ctrl-C);
+  124 timeout; 125 the sandbox failed or was misused; 126 not executable; 127 not found;
+  1 from up: a VM did not end with 0; from doctor: something is missing"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +160,12 @@ def overview() -> str:
     lines += [
         "Begin with:",
         "  sandbox demo                                  a fleet of VMs in the dashboard; ? there explains the keys",
-        "  sandbox run --rootfs DIR /bin/busybox sh      a program of another ISA, its files untouched",
+        "  sandbox run hello                             a guest that comes with the package",
         "  sandbox run --stats PROGRAM.s                 assemble and run, with figures at the end",
+        "  sandbox run --rootfs DIR /bin/busybox sh      a program of any ISA, its files untouched",
         "  sandbox COMMAND --help                        options and examples of a command",
+        "",
+        STATUSES,
         "",
     ]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ def guests(arguments: list[str]) -> int:
         "The assembled programs that come with the package; the header of each file is its contract.",
         "  sandbox guests --arch arm64\n"
         "  sandbox run hello                   runs the one for x86_64\n"
-        "  sandbox run --arch riscv64 sieve 1000",
+        "  sandbox run --arch riscv64 echo hi",
     )
     parser.add_argument("--arch", choices=ARCHES, help="only those of one ISA")
     parser.json_option()
