@@ -118,6 +118,7 @@ class LinuxMachine:
         self.slice_start = 0
         self.doomed: tuple[str, int] | None = None
         self.yielded = False
+        self.gave_way = False  # the task sleeps only to let the others have a turn (`pieces`)
         self._released = False
         self.last_pid = 0
         self.forks = 0  # tasks ever made

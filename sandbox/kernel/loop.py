@@ -172,6 +172,10 @@ def _run_task(kernel: LinuxMachine, engine: Engine, task: Task, budget: int, now
                 kernel.yielded = False
                 break
         elif task.state != "ready":
+            if kernel.gave_way:
+                kernel.gave_way = False
+                if exact:
+                    left = 0  # what a piece of a long call costs: the rest of the turn
             break
         elif task.call is not None:
             deliver(task)  # a signal interrupts the call
@@ -181,7 +185,10 @@ def _run_task(kernel: LinuxMachine, engine: Engine, task: Task, budget: int, now
             context = task.context
         if kernel.doomed is not None or kernel.exit_status is not None or kernel.halted:
             break
-    task.usage.user += kernel.clock.monotonic() - kernel.slice_start
+    finished = kernel.clock.monotonic()
+    task.usage.user += finished - kernel.slice_start
+    if not exact and end - finished < left:
+        left = end - finished  # a call that went to sleep has cost something, too
     if task.constant_calls:
         constant_calls.count(task)
     kernel.current = None

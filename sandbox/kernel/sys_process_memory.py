@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EFAULT, EINVAL, EPERM, ESRCH, Errno
 from sandbox.kernel.inspection import may_inspect
+from sandbox.kernel.pieces import BYTES_AT_ONCE, give_way
 from sandbox.kernel.row import FULL, Row
 from sandbox.kernel.transfer import PIECE, Segments, gather, scatter, vector
 
@@ -21,14 +22,14 @@ def process_vm_readv(
     task: Task, pid: int, local: int, local_count: int, remote: int, remote_count: int, flags: int
 ) -> int:
     here, there, other = _checked(task, pid, local, local_count, remote, remote_count, flags)
-    return _move(other, there, task.space, here)
+    return _move(task, other, there, task.space, here)
 
 
 def process_vm_writev(
     task: Task, pid: int, local: int, local_count: int, remote: int, remote_count: int, flags: int
 ) -> int:
     here, there, other = _checked(task, pid, local, local_count, remote, remote_count, flags)
-    return _move(task.space, here, other, there)
+    return _move(task, task.space, here, other, there)
 
 
 def _checked(
@@ -46,10 +47,14 @@ def _checked(
     return here, there, target.space
 
 
-def _move(source: AddressSpace, pieces: Segments, target: AddressSpace, places: Segments) -> int:
+def _move(task: Task, source: AddressSpace, pieces: Segments, target: AddressSpace, places: Segments) -> int:
     total = min(sum(length for _, length in pieces), sum(length for _, length in places))
-    done = 0
+    done: int = task.restart.get("done", 0)
+    pause = done + BYTES_AT_ONCE
     while done < total:
+        if done >= pause:
+            task.restart["done"] = done
+            give_way(task)
         data = gather(source, pieces, done, min(total - done, PIECE))
         stored = scatter(target, places, done, data)
         done += stored

@@ -20,6 +20,7 @@ from sandbox.abi.flags import (
     SEEK_CUR,
 )
 from sandbox.kernel.lookup import expect_positions, opened
+from sandbox.kernel.pieces import BYTES_AT_ONCE, give_way
 from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.transfer import (
     MAX_COUNT,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from sandbox.vfs.file import OpenFile
 
 SPLICE_F_NONBLOCK = 2
+MOST_COPIED = 4 * BYTES_AT_ONCE  # by one copy_file_range: its callers ask again for the rest
 _SPLICE_ALL = 0xF
 _WORD = (1 << 64) - 1
 
@@ -113,8 +115,12 @@ def _stream(
     done: int = task.restart.get("done", 0)
     position = source.position if at is None else at
     target_at = target.position if target.node.is_regular else None
+    pause = done + BYTES_AT_ONCE
     try:
         while done < count:
+            if done >= pause:
+                task.restart["done"] = done
+                give_way(task)
             if isinstance(target, PipeEnd):
                 _expect_pipe_room(task, target)
             moved = _move(task, source, target, min(count - done, PIECE), position, target_at)
@@ -204,7 +210,7 @@ def copy_file_range(
         raise Errno(EOVERFLOW)  # in unsigned arithmetic, so negative offsets, too
     if first < 0 or start < 0:
         raise Errno(EINVAL)
-    count = min(count, max(0, source.node.size - first))
+    count = min(count, max(0, source.node.size - first), MOST_COPIED)
     if source.node is target.node and first < start + count and start < first + count:
         raise Errno(EINVAL)
     done = 0

@@ -32,6 +32,7 @@ from sandbox.abi.flags import (
 from sandbox.abi.signals import SI_USER, SIGPIPE, SIGXFSZ
 from sandbox.abi.structs import IOVEC
 from sandbox.kernel.job_control import may_read, may_write
+from sandbox.kernel.pieces import BYTES_AT_ONCE, give_way
 from sandbox.kernel.readiness import deadline_after, wait
 from sandbox.kernel.signals import SignalInfo, send_to_task
 from sandbox.kernel.watching import tell_read, tell_written
@@ -121,7 +122,9 @@ def _receive(task: Task, file: OpenFile, segments: Segments, offset: int | None,
     kind = file.node.mode & S_IFMT
     seekable = kind in (S_IFREG, S_IFBLK)
     terminal = None
-    if not seekable:
+    done: int = task.restart.get("done", 0)
+    pause = done + BYTES_AT_ONCE
+    if not seekable and not done:
         if isinstance(file, TerminalFile):
             terminal = file.terminal
             may_read(task, terminal)
@@ -129,8 +132,10 @@ def _receive(task: Task, file: OpenFile, segments: Segments, offset: int | None,
             file.read(0)  # a descriptor that cannot be read fails for that reason
             if file.poll() & POLLIN:
                 raise Errno(EFAULT)  # before a stream loses bytes that the guest cannot take; without any, it waits
-    done = 0
     while True:
+        if done >= pause:
+            task.restart["done"] = done
+            give_way(task)
         size = min(total - done, PIECE)
         position = file.position
         try:
@@ -220,14 +225,20 @@ def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, no
         if not (file.node.is_regular and file.writable):  # there it would move the position of O_APPEND
             file.write(b"", offset)
         return 0
+    done: int = task.restart.get("done", 0)
+    pause = done + BYTES_AT_ONCE
     if file.node.mode & S_IFMT == S_IFREG:
         if file.writable:
-            total = room(task, file, total, offset)
+            total = done + room(task, file, total - done, None if offset is None else offset + done)
             drop_privileges(task, file.node)
+        if file.flags & O_APPEND:
+            pause = total  # nobody's bytes come between those of one append
     elif isinstance(file, TerminalFile):
         may_write(task, file.terminal)
-    done: int = task.restart.get("done", 0)
     while done < total:
+        if done >= pause:
+            task.restart["done"] = done
+            give_way(task)
         piece = gather(task.space, segments, done, min(total - done, PIECE))
         if not piece:
             if done:

@@ -1,0 +1,22 @@
+"""Calls that do as much as a guest asks for do it in pieces: between two of them everybody else has a turn.
+
+A handler keeps in `task.restart` how far it is and calls `give_way`, which puts the task behind those that are ready.
+No signal but SIGKILL ends that sleep, so to the guest it is one call. A piece is a number of bytes, never a time: deterministic machines repeat it. Neighbours: `transfer`, `loop` (which charges a piece).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from sandbox.wait import Block
+
+if TYPE_CHECKING:
+    from sandbox.kernel.task import Task
+
+BYTES_AT_ONCE = 1 << 20
+
+
+def give_way(task: Task) -> NoReturn:
+    kernel = task.kernel
+    kernel.gave_way = True
+    raise Block(deadline=kernel.clock.monotonic(), interruptible=False)
