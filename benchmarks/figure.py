@@ -56,13 +56,48 @@ def geometric_mean(values: Sequence[float | None]) -> float | None:
 
 
 @dataclass(frozen=True)
+class Repetition:
+    """What a program does once, from a run that does it `times` times and one that only starts: as often as it takes
+    to outweigh the start by far, whose own noise is else all that is seen of something quick."""
+
+    program: str
+    mode: tuple[str, ...]  # arguments before the number of times
+    times: int  # to begin with
+
+    def jobs(self, isa: str, times: int) -> dict[str, Job]:
+        return {
+            "start": Job(isa, self.program, (*self.mode, "0")),
+            "all": Job(isa, self.program, (*self.mode, str(times))),
+        }
+
+    def measure(self, peer: Peer, isa: str, runs: int) -> Parts:
+        times = self.times
+        while True:
+            parts = measure(peer, self.jobs(isa, times), runs)
+            if parts["all"].seconds > 4 * parts["start"].seconds or times >= 1024 * self.times:
+                return parts | {"times": Measurement(times, "")}
+            times *= 8
+
+    @staticmethod
+    def microseconds(parts: dict[str, float]) -> float:
+        return max(parts["all"] - parts["start"], 1e-9) / parts["times"] * 1e6
+
+
+Parts = dict[str, Measurement]
+
+
+def measure(peer: Peer, jobs: dict[str, Job], runs: int) -> Parts:
+    return dict(zip(jobs, peer.measure(list(jobs.values()), runs), strict=True))
+
+
+@dataclass(frozen=True)
 class ProgramFigure:
     """A figure that runs a few jobs per ISA with every peer; `value` makes one number of their seconds."""
 
     name: str
     title: str
     unit: str
-    jobs: Callable[[str], dict[str, Job]]  # by part, of an ISA
+    run: Callable[[Peer, str, int], Parts]  # with this peer, of an ISA, so many runs
     value: Callable[[dict[str, float]], float]
     peers: Callable[[str | None], list[Peer]]
 
@@ -71,18 +106,17 @@ class ProgramFigure:
         for isa in ISAS:
             row = Row(isa)
             outputs: dict[str, tuple[str, ...]] = {}
-            jobs = self.jobs(isa)
             for peer in self.peers(qiling):
                 progress(f"{self.name}: {isa}, {peer.name}")
                 try:
-                    measured: list[Measurement] = peer.measure(list(jobs.values()), runs)
+                    measured = self.run(peer, isa, runs)
                 except NotMeasured as reason:
                     row.notes[peer.name] = str(reason)
                     continue
-                parts = {part: item.seconds for part, item in zip(jobs, measured, strict=True)}
+                parts = {part: item.seconds for part, item in measured.items()}
                 row.values[peer.name] = self.value(parts)
                 row.details[peer.name] = parts
-                outputs[peer.name] = tuple(item.output for item in measured)
+                outputs[peer.name] = tuple(item.output for item in measured.values())
             self._compare(row, outputs)
             rows.append(row)
         return Result(self.name, self.title, self.unit, rows, RATIOS)

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.figure import ProgramFigure
-from benchmarks.peers import TWIN, Job, Peer, ours, standard
+from benchmarks.figure import ProgramFigure, Repetition
+from benchmarks.peers import TWIN, Peer, ours, standard
 
-CALLS = 100_000
-
-
-def jobs(isa: str) -> dict[str, Job]:
-    return {"start": Job(isa, "getppid", ("0",)), "calls": Job(isa, "getppid", (str(CALLS),))}
-
-
-def microseconds(parts: dict[str, float]) -> float:
-    return max(parts["calls"] - parts["start"], 1e-9) / CALLS * 1e6
+CALLS = Repetition("getppid", (), 100_000)
 
 
 def peers(qiling: str | None) -> list[Peer]:
@@ -22,4 +14,4 @@ def peers(qiling: str | None) -> list[Peer]:
     return columns
 
 
-FIGURE = ProgramFigure("getppid", "System call (getppid)", "us per call", jobs, microseconds, peers)
+FIGURE = ProgramFigure("getppid", "System call (getppid)", "us per call", CALLS.measure, CALLS.microseconds, peers)

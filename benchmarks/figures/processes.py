@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.figure import RATIOS, ProgramFigure, Result
-from benchmarks.peers import EXACT, HOST, OURS, QEMU_USER, Job, Peer, standard
+from benchmarks.figure import RATIOS, ProgramFigure, Repetition, Result
+from benchmarks.peers import EXACT, HOST, OURS, QEMU_USER, Peer, standard
 
 TIMES = {"getpid": 500_000, "fork+exit+wait": 300, "ping-pong": 20_000, "thread create+join": 1_000}
 
@@ -16,16 +16,9 @@ def peers(qiling: str | None) -> list[Peer]:
     return [peer for peer in standard(None) if peer.name in (OURS, EXACT, QEMU_USER, HOST)]
 
 
-def figure(what: str) -> ProgramFigure:
-    times = TIMES[what]
-
-    def jobs(isa: str) -> dict[str, Job]:
-        return {"start": Job(isa, "tasks", (what[0], "0")), "all": Job(isa, "tasks", (what[0], str(times)))}
-
-    def microseconds(parts: dict[str, float]) -> float:
-        return max(parts["all"] - parts["start"], 1e-9) / times * 1e6
-
-    return ProgramFigure("processes", what, "us", jobs, microseconds, peers)
+def figure(what: str, times: int) -> ProgramFigure:
+    repeated = Repetition("tasks", (what[0],), times)
+    return ProgramFigure("processes", what, "us", repeated.measure, repeated.microseconds, peers)
 
 
 class ProcessesFigure:
@@ -34,8 +27,8 @@ class ProcessesFigure:
 
     def measure(self, qiling: str | None, runs: int, progress: Callable[[str], None]) -> Result:
         rows = []
-        for what in TIMES:
-            for row in figure(what).measure(qiling, runs, progress).rows:
+        for what, times in TIMES.items():
+            for row in figure(what, times).measure(qiling, runs, progress).rows:
                 row.label = f"{what} {row.label}"
                 rows.append(row)
         return Result(self.name, self.title, "us each", rows, RATIOS)

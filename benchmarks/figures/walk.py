@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from benchmarks.figure import ProgramFigure
-from benchmarks.peers import Job, standard
+from benchmarks.figure import Parts, ProgramFigure, measure
+from benchmarks.peers import Job, Peer, standard
 
 STEPS = 2_000_000
 
 
-def jobs(isa: str) -> dict[str, Job]:
-    return {"touch": Job(isa, "walk", ("0",)), "walk": Job(isa, "walk", (str(STEPS),))}
+def run(peer: Peer, isa: str, runs: int) -> Parts:
+    return measure(peer, {"touch": Job(isa, "walk", ("0",)), "walk": Job(isa, "walk", (str(STEPS),))}, runs)
 
 
 def nanoseconds(parts: dict[str, float]) -> float:
     return max(parts["walk"] - parts["touch"], 1e-9) / STEPS * 1e9
 
 
-FIGURE = ProgramFigure("walk", "Random walk over 64 MB", "ns per step", jobs, nanoseconds, standard)
+FIGURE = ProgramFigure("walk", "Random walk over 64 MB", "ns per step", run, nanoseconds, standard)
