@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.abi import flags as F
-from sandbox.abi.errno import EACCES, EBADF, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM, EPERM
+from sandbox.abi.errno import EACCES, EAGAIN, EBADF, EBUSY, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM, EPERM
 from sandbox.abi.flags import (
     MAP_ANONYMOUS,
     MAP_FIXED,
@@ -208,6 +208,50 @@ def locking_checks_and_brings_in(w: World) -> None:
     w.call("munmap", address, PAGE)
     assert w.call("mlock", address, PAGE) == -ENOMEM
     assert w.call("munlock", address, PAGE) == -ENOMEM
+
+
+@CASES("mlock", "mlock2", "munlock", "munlockall", host=False)
+def what_is_locked_is_counted(w: GuestWorld) -> None:
+    def locked() -> int:
+        return sum(region.length for region in w.task.space.regions() if region.locked)
+
+    address = pages(w, 8)
+    assert w.call("mlock", address + PAGE + 1, PAGE) == 0
+    assert locked() == 2 * PAGE
+    assert w.call("mlock2", address + PAGE, 4 * PAGE, F.MLOCK_ONFAULT) == 0
+    assert locked() == 4 * PAGE
+    assert w.call("munlock", address + 2 * PAGE, PAGE) == 0
+    assert locked() == 3 * PAGE
+    assert w.call("madvise", address, 2 * PAGE, F.MADV_DONTNEED) == -EINVAL
+    assert w.call("msync", address, 2 * PAGE, F.MS_INVALIDATE) == -EBUSY
+    assert w.call("munlockall") == 0
+    assert locked() == 0
+    assert w.call("madvise", address, 2 * PAGE, F.MADV_DONTNEED) == 0
+    assert w.call("mlockall", F.MCL_FUTURE) == 0
+    pages(w, 3)
+    assert locked() == 3 * PAGE
+    assert w.call("munlockall") == 0
+    pages(w, 3)
+    assert locked() == 0
+
+
+@CASES("mlock", "mlock2", host=False)
+def locking_is_limited(w: GuestWorld) -> None:
+    w.task.limits[F.RLIMIT_MEMLOCK] = 2 * PAGE, 2 * PAGE
+    address = pages(w, 4)
+    assert w.call("mlock", address, 4 * PAGE) == 0, "not for the privileged"
+    assert w.call("munlock", address, 4 * PAGE) == 0
+    w.become(1000, 1000)
+    assert w.call("mlock", address, 2 * PAGE) == 0
+    assert w.call("mlock", address, 2 * PAGE) == 0, "the same again"
+    assert w.call("mlock", address + 2 * PAGE, PAGE) == -ENOMEM
+    assert w.call("mlock2", address + 2 * PAGE, PAGE, 0) == -ENOMEM
+    assert mmap(w, 0, PAGE, RW, ANONYMOUS | F.MAP_LOCKED) == -EAGAIN
+    assert w.call("mlockall", F.MCL_CURRENT) == -ENOMEM
+    w.task.limits[F.RLIMIT_MEMLOCK] = 0, 0
+    assert w.call("mlock", address, PAGE) == -EPERM
+    assert w.call("mlockall", F.MCL_FUTURE) == -EPERM
+    assert w.call("munlock", address, 2 * PAGE) == 0
 
 
 @CASES("membarrier")

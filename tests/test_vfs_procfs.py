@@ -64,6 +64,9 @@ class FakeProcess:
     def write_memory(self, address: int, data: bytes) -> None:
         raise Errno(EFAULT)
 
+    def resident_in(self, region: Region) -> int:
+        return region.length // 2
+
     def regions(self) -> Iterable[Region]:
         if self.state == "Z":
             return []

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from sandbox.abi import flags
 from sandbox.abi.errno import (
     EACCES,
-    EAGAIN,
     EBADF,
+    EBUSY,
     EINVAL,
     ENODEV,
     ENOMEM,
@@ -48,6 +48,7 @@ from sandbox.abi.flags import (
     RLIMIT_AS,
 )
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
+from sandbox.kernel.sys_mlock import check_range, expect_lockable, is_locked, lock_mapping, whole_pages
 from sandbox.memory import PagedFile, PageSource
 from sandbox.vfs.memory_file import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, MemoryFile
 
@@ -67,10 +68,6 @@ class SharedMemory(PagedFile):
 
     def __del__(self) -> None:
         self.release()
-
-
-def _whole_pages(length: int) -> int:
-    return (length + PAGE - 1) & -PAGE
 
 
 def _check_limit(task: Task, growth: int) -> None:
@@ -95,8 +92,9 @@ def mmap(task: Task, address: int, length: int, protection: int, kind: int, fd: 
     shared = sharing != MAP_PRIVATE
     if length > 1 << (8 * task.word - 1):
         raise Errno(ENOMEM)
-    length = _whole_pages(length)
+    length = whole_pages(length)
     _check_limit(task, length)
+    expect_lockable(task, kind, length)
     space = task.space
     source: PageSource | None = None
     name = b""
@@ -142,6 +140,7 @@ def mmap(task: Task, address: int, length: int, protection: int, kind: int, fd: 
         raise Errno(ENOMEM)
     if shared and not kind & MAP_ANONYMOUS and not _may_write(task, fd):
         mark_unwritable(task, result)
+    lock_mapping(task, kind, result, length)
     return result
 
 
@@ -212,7 +211,7 @@ def mprotect(task: Task, address: int, length: int, protection: int) -> int:
         length += address - region.start
         address = region.start
     if protection & PROT_WRITE:
-        end = address + _whole_pages(length)
+        end = address + whole_pages(length)
         for region in task.space.regions():
             if region.start < end and address < region.end and not region.may_write:
                 if region.start > address:  # what lies before it is changed all the same
@@ -236,8 +235,8 @@ def mremap(task: Task, old: int, old_size: int, new_size: int, how: int, new: in
         raise Errno(EINVAL)
     if how & MREMAP_DONTUNMAP:
         raise Errno(EINVAL)  # as on kernels before 5.7
-    if _whole_pages(new_size) > _whole_pages(old_size):
-        _check_limit(task, _whole_pages(new_size) - _whole_pages(old_size))
+    if whole_pages(new_size) > whole_pages(old_size):
+        _check_limit(task, whole_pages(new_size) - whole_pages(old_size))
     region = task.space.list.at(old)
     fixed = region is not None and not region.may_write
     moved = task.space.remap(old, old_size, new_size, bool(how & MREMAP_MAYMOVE), new if how & MREMAP_FIXED else None)
@@ -251,7 +250,7 @@ def brk(task: Task, address: int) -> int:
     space = task.space
     if address > space.brk:
         try:
-            _check_limit(task, _whole_pages(address - space.brk))
+            _check_limit(task, whole_pages(address - space.brk))
         except Errno:
             return space.brk
     return space.set_brk(address)
@@ -276,12 +275,14 @@ def madvise(task: Task, address: int, length: int, advice: int) -> int:
     )  # fmt: skip
     if not known:
         raise Errno(EINVAL)
-    end = address + _whole_pages(length)
+    end = address + whole_pages(length)
     if length > 1 << (8 * task.word - 1) or end > 1 << (8 * task.word):
         raise Errno(EINVAL)
     if length == 0:
         return 0
     if advice in (flags.MADV_DONTNEED, flags.MADV_FREE):
+        if is_locked(space, address, end):
+            raise Errno(EINVAL)
         space.advise(address, length)
     elif advice in (flags.MADV_DONTFORK, flags.MADV_DOFORK):
         _set_inheritance(space, address, end, advice == flags.MADV_DOFORK)
@@ -317,82 +318,30 @@ def _populate(task: Task, address: int, end: int, access: int) -> None:
             raise Errno(ENOMEM if space.fault == "oom" else EINVAL)
 
 
-def _check_range(task: Task, address: int, length: int) -> None:
-    """ENOMEM unless the whole range is mapped."""
-    end = address + _whole_pages(length)
-    if end > 1 << (8 * task.word):
-        raise Errno(ENOMEM)
-    if length and not task.space.list.covered(address & -PAGE, end):
-        raise Errno(ENOMEM)
-
-
 def msync(task: Task, address: int, length: int, how: int) -> int:
     """Shared mappings show the file's own frames, so there is never anything left to write back."""
     if how & ~(flags.MS_ASYNC | flags.MS_INVALIDATE | flags.MS_SYNC) or address & (PAGE - 1):
         raise Errno(EINVAL)
     if how & flags.MS_ASYNC and how & flags.MS_SYNC:
         raise Errno(EINVAL)
-    _check_range(task, address, length)
+    check_range(task, address, length)
+    if how & flags.MS_INVALIDATE and is_locked(task.space, address, address + whole_pages(length)):
+        raise Errno(EBUSY)
     return 0
 
 
 def mincore(task: Task, address: int, length: int, vector: int) -> int:
     if address & (PAGE - 1):
         raise Errno(EINVAL)
-    _check_range(task, address, length)
+    check_range(task, address, length)
     table = task.space.table
     position = address
-    end = address + _whole_pages(length)
+    end = address + whole_pages(length)
     while position < end:  # in pieces: the range may be far larger than what is in it
         piece = min(end, position + 256 * PAGE)
         task.space.copy_out(vector, bytes(table.entry(page) & 1 for page in range(position, piece, PAGE)))
         vector += (piece - position) // PAGE
         position = piece
-    return 0
-
-
-def mlock(task: Task, address: int, length: int) -> int:
-    """Nothing is ever swapped out, so locked is what everything is; the pages are brought in."""
-    start = address & -PAGE
-    length = _whole_pages(length + address - start)
-    limit = task.limits.soft(flags.RLIMIT_MEMLOCK)
-    if length > limit and not task.credentials.capable(14):
-        raise Errno(ENOMEM if limit else EPERM)
-    _check_range(task, start, length)
-    if length >> 12 > task.space.account.limit - task.space.account.used:
-        raise Errno(EAGAIN)
-    for page in range(start, start + length, PAGE):
-        region = task.space.list.at(page)
-        if region is not None and region.protection and not task.space.resolve(page, _access(region.protection)):
-            raise Errno(ENOMEM)
-    return 0
-
-
-def _access(protection: int) -> int:
-    return PROT_WRITE if protection & PROT_WRITE else PROT_READ
-
-
-def mlock2(task: Task, address: int, length: int, how: int) -> int:
-    if how & ~flags.MLOCK_ONFAULT:
-        raise Errno(EINVAL)
-    if how:
-        _check_range(task, address & -PAGE, length + (address & (PAGE - 1)))
-        return 0
-    return mlock(task, address, length)
-
-
-def munlock(task: Task, address: int, length: int) -> int:
-    _check_range(task, address & -PAGE, length + (address & (PAGE - 1)))
-    return 0
-
-
-def mlockall(task: Task, how: int) -> int:
-    if not how or how & ~(flags.MCL_CURRENT | flags.MCL_FUTURE | flags.MCL_ONFAULT) or how == flags.MCL_ONFAULT:
-        raise Errno(EINVAL)
-    return 0
-
-
-def munlockall(task: Task) -> int:
     return 0
 
 
@@ -438,11 +387,6 @@ ROWS: tuple[Row, ...] = (
         "MADV_REMOVE and MADV_WIPEONFORK are refused; hints have no effect"),
     Row("msync", msync, f"{_RANGE} flags:flags:msync", FULL),
     Row("mincore", mincore, "address:address length:ulong vector:out", FULL),
-    Row("mlock", mlock, _RANGE, PARTIAL, "brings the pages in; nothing is ever swapped, so there is nothing to lock"),
-    Row("mlock2", mlock2, f"{_RANGE} flags:uint", PARTIAL, "as mlock"),
-    Row("munlock", munlock, _RANGE, STUB, "nothing is ever swapped"),
-    Row("mlockall", mlockall, "flags:flags:mcl", STUB, "nothing is ever swapped"),
-    Row("munlockall", munlockall, "", STUB, "nothing is ever swapped"),
     Row("membarrier", membarrier, "command:int flags:uint cpu:int", PARTIAL, "tasks are interleaved: nothing to order"),
     Row("set_mempolicy", memory_policy, "mode:int mask:in nodes:ulong", STUB, "one memory node"),
     Row("mbind", memory_policy, f"{_RANGE} mode:int mask:in nodes:ulong flags:uint", STUB, "one memory node"),

@@ -190,6 +190,9 @@ class TaskView:
     def regions(self) -> Iterable[Region]:
         return self._task.space.regions() if self._task is not None else ()
 
+    def resident_in(self, region: Region) -> int:
+        return self._task.space.resident_in(region.start, region.end) * 4096 if self._task is not None else 0
+
     def _memory(self, part: tuple[int, int]) -> bytes:
         start, end = part
         if self._task is None or end <= start:

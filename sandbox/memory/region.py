@@ -28,6 +28,7 @@ class Region:
     device: bool = False
     inherit: bool = True  # False after madvise(MADV_DONTFORK)
     wiped: bool = False  # True after madvise(MADV_WIPEONFORK): a child finds zeros
+    locked: bool = False  # True after mlock
     may_write: bool = True  # False for a file that was opened for reading only and is shared: mprotect says EACCES
 
     @property
@@ -46,6 +47,7 @@ class Region:
             and not (self.grows_down or other.grows_down or self.device or other.device)
             and self.inherit == other.inherit
             and self.wiped == other.wiped
+            and self.locked == other.locked
             and self.may_write == other.may_write
         )
 

@@ -51,6 +51,7 @@ class AddressSpace(FaultHandling):
         self.mmap_top = self.top - (1 << 28 if bits == 64 else 1 << 26)
         self.start_brk = self.brk = 0
         self.brk_limit = 1 << 62  # RLIMIT_DATA
+        self.locks_future = False  # mlockall(MCL_FUTURE): what is mapped from now on is locked
         self.running = False
 
     # ---- regions
@@ -271,7 +272,9 @@ class AddressSpace(FaultHandling):
         child.list = self.list.copy()
         child.top, child.mmap_top, child.stack_limit = self.top, self.mmap_top, self.stack_limit
         child.start_brk, child.brk, child.brk_limit = self.start_brk, self.brk, self.brk_limit
-        child.running = False
+        child.running = child.locks_future = False
+        for region in child.list:
+            region.locked = False
         child.cache.spaces.add(child)
         try:
             for region in [region for region in child.list if not region.inherit]:
@@ -290,6 +293,14 @@ class AddressSpace(FaultHandling):
         for leaf in self.table.leaves.values():
             piece = self.pool.entries[leaf * LEAF_ENTRIES : (leaf + 1) * LEAF_ENTRIES]
             present += sum(1 for value in piece if value & layout.PRESENT)
+        return present
+
+    def resident_in(self, start: int, end: int) -> int:
+        """The same of [start, end)."""
+        present = 0
+        for number, first, count in self.table.pieces(start, end):
+            base = self.table.leaves[number] * LEAF_ENTRIES + first
+            present += sum(1 for value in self.pool.entries[base : base + count] if value & layout.PRESENT)
         return present
 
     def release(self) -> None:

@@ -66,13 +66,15 @@ def maps(view: ProcessView) -> bytes:
 
 
 def smaps(view: ProcessView) -> bytes:
-    """Sizes only: what is resident is known of the whole, not of each region."""
     lines = []
     for region in view.regions():
         lines.append(map_line(region))
-        lines.append(b"Size:           %8d kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n" % (
-            region.length >> 10
-        ))  # fmt: skip
+        size, resident = region.length >> 10, view.resident_in(region) >> 10
+        lines.append(
+            b"Size:           %8d kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n" % size
+            + b"Rss:            %8d kB\n" % resident
+            + b"Locked:         %8d kB\n" % (resident if region.locked else 0)
+        )
     return b"".join(lines)
 
 
@@ -135,10 +137,11 @@ def status(view: ProcessView) -> bytes:
     ]
     if total:
         peak = max(view.peak, view.resident)
+        locked = sum(region.length for region in view.regions() if region.locked)
         for label, size in (
-            ("VmPeak", total), ("VmSize", total), ("VmLck", 0), ("VmPin", 0), ("VmHWM", peak), ("VmRSS", view.resident),
-            ("RssAnon", view.resident), ("RssFile", 0), ("RssShmem", 0), ("VmData", data), ("VmStk", stack),
-            ("VmExe", code), ("VmLib", 0), ("VmPTE", 0), ("VmSwap", 0),
+            ("VmPeak", total), ("VmSize", total), ("VmLck", locked), ("VmPin", 0), ("VmHWM", peak),
+            ("VmRSS", view.resident), ("RssAnon", view.resident), ("RssFile", 0), ("RssShmem", 0), ("VmData", data),
+            ("VmStk", stack), ("VmExe", code), ("VmLib", 0), ("VmPTE", 0), ("VmSwap", 0),
         ):  # fmt: skip
             lines.append(f"{label}:\t{size >> 10:8d} kB")
     lines += [

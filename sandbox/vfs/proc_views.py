@@ -142,6 +142,10 @@ class ProcessView(Protocol):
 
     @property
     def peak(self) -> int: ...
+    def resident_in(self, region: Region) -> int:
+        """Bytes of it that are."""
+        ...
+
     def regions(self) -> Iterable[Region]:
         """Empty for a zombie."""
 

@@ -320,6 +320,37 @@ CHECK(locking)
     FAILS(mlockall(99), EINVAL);
 }
 
+/* What /proc/self/status says is locked, in pages. */
+static long locked(void)
+{
+    char text[8192];
+    int fd = OK(open("/proc/self/status", O_RDONLY));
+    text[OK(read(fd, text, sizeof text - 1))] = 0;
+    close(fd);
+    char *line = strstr(text, "VmLck:");
+    TRUE(line);
+    return strtol(line + 6, NULL, 10) * 1024 / PAGE;
+}
+
+CHECK(what_is_locked_is_counted)
+{
+    char *place = map(8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    long before = locked();
+    OK(mlock(place + PAGE + 1, PAGE));
+    IS(locked() - before, 2);
+    OK(mlock(place, 4 * PAGE));
+    IS(locked() - before, 4);
+    OK(munlock(place + PAGE, PAGE));
+    IS(locked() - before, 3);
+    FAILS(madvise(place, PAGE, MADV_DONTNEED), EINVAL);
+    OK(madvise(place + PAGE, PAGE, MADV_DONTNEED));
+    FAILS(msync(place, PAGE, MS_INVALIDATE), EBUSY);
+    OK(munmap(place, 4 * PAGE));
+    IS(locked() - before, 0);
+    OK(munlockall());
+    IS(locked(), 0);
+}
+
 CHECK(limits_of_the_address_space)
 {
     struct rlimit limit = {64 << 20, 64 << 20};
