@@ -17,6 +17,7 @@ from sandbox.errors import AssemblyError
 from sandbox.loader import BytesSource, read_symbols
 from sandbox.loader import parse as parse_elf
 from sandbox.loader.elf import PROT_EXEC, PROT_READ, PROT_WRITE
+from sandbox.loader.symbols import read_sections
 
 KEYSTONE = [name for name in ISAS if name != "riscv64"]
 needs_gnu = pytest.mark.skipif(not gnu.available(), reason="riscv64-linux-gnu-as is not installed")
@@ -62,9 +63,11 @@ value:  {word} first            // and back
 
 @pytest.mark.parametrize("arch", ALL)
 def test_without_start_the_first_instruction_is_the_entry(arch: str) -> None:
-    image = parse_elf(BytesSource(assembler.assemble("again: nop\nnop\n", "plain.s", arch)))
+    data = assembler.assemble("again: nop\nnop\n", "plain.s", arch)
+    image = parse_elf(BytesSource(data))
     assert image.entry == image.segments[0].address
     assert len(image.segments) == 1
+    assert all(section.offset + section.size <= len(data) for section in read_sections(data)), "objcopy insists"
 
 
 def test_thumb_by_header() -> None:

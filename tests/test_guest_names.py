@@ -76,6 +76,18 @@ def test_a_file_goes_before_a_guest_and_a_directory_does_not(tmp_path: Path, mon
     assert sandbox.run("echo").returncode == 7
 
 
+def test_a_forgotten_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sum.s").write_text(SOURCE)
+    with pytest.raises(LoadError, match=r"sum: no such program on the host \(do you mean sum\.s\?\)"):
+        sandbox.run("sum")
+
+
+def test_a_board_has_no_calls_to_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--trace", "--board", BOARD, "timer"]) == 125
+    assert "a board makes none" in capsys.readouterr().err
+
+
 def test_a_name_in_a_fleet_file(tmp_path: Path) -> None:
     text = f'[vm.it]\nprogram = "timer"\nboard = "{BOARD}"\n'
     (member,) = parse_fleet(text, "fleet", tmp_path).members

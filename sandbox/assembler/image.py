@@ -24,7 +24,8 @@ def write_program(
     machine, elf_class = elf.MACHINES[arch]
     stored = data.rstrip(b"\0")
     text_offset = _PAGE
-    data_offset = text_offset + -(-len(text) // _PAGE) * _PAGE
+    # Where nothing is stored, any offset in the file will do, and readers complain of one beyond its end.
+    data_offset = text_offset + (-(-len(text) // _PAGE) * _PAGE if stored else 0)
     headers = [elf.ProgramHeader(elf.PT_GNU_STACK, elf.PF_R | elf.PF_W, 0, 0, 0, 0, 0, 16)]
     for address, offset, file_size, memory_size, flags in (
         (text_address, text_offset, len(text), len(text), elf.PF_R | elf.PF_X),

@@ -105,7 +105,8 @@ class BoardMachine:
         if image.start < board.ram_start or image.end > board.ram_start + size:
             raise LoadError(
                 f"the image stands at {image.start:#x} to {image.end - 1:#x}, and the memory of {board.name} at"
-                f" {board.ram_start:#x} to {board.ram_start + size - 1:#x}"
+                f" {board.ram_start:#x} to {board.ram_start + size - 1:#x}: link it there"
+                f" (a .s file begins with `# address: {board.ram_start:#x}`)"
             )
         self.space = AddressSpace(pool, account, self.isa.bits)
         self.context = Context(self.isa, privileged=True)

@@ -98,6 +98,8 @@ def run(arguments: list[str]) -> int:
 
     if given.dashboard and (given.deterministic or given.trace):
         made.error("--dashboard goes with neither --deterministic nor --trace: it has its own panel of system calls")
+    if given.board and given.trace:
+        made.error("--trace shows system calls, and a board makes none")
     if given.tty and (given.deterministic or given.dashboard):
         made.error("--tty goes with neither --deterministic nor --dashboard")
     if given.tty and given.trace == "-" and sys.stderr.isatty():

@@ -42,6 +42,8 @@ def host_program(config: VmConfig) -> str:
     except (FileNotFoundError, NotADirectoryError):
         near = difflib.get_close_matches(word.removesuffix(".s"), {guest.name for guest in guests.guests()}, 1)
         advice = f"do you mean the guest {near[0]!r}?" if near else "with rootfs it would be one of the guest's"
+        if os.path.isfile(f"{word}.s"):
+            advice = f"do you mean {word}.s?"
         raise LoadError(f"{word}: no such program on the host ({advice})", 127) from None
     except OSError as error:
         raise LoadError(f"{word}: {(error.strerror or 'cannot be read').lower()}") from None
