@@ -6,7 +6,15 @@ import struct
 from contextlib import suppress
 
 from sandbox.abi.errno import EAGAIN, EFAULT, EINTR, EINVAL, ENOMEM, EPERM, ESRCH
-from sandbox.abi.flags import CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_THREAD, CLONE_VM
+from sandbox.abi.flags import (
+    CLONE_FILES,
+    CLONE_FS,
+    CLONE_SIGHAND,
+    CLONE_THREAD,
+    CLONE_VM,
+    RLIM_INFINITY,
+    RLIMIT_SIGPENDING,
+)
 from sandbox.abi.signal_structs import pack_sigaction, pack_stack, sigaction_size, stack_size, unpack_stack
 from sandbox.abi.signals import (
     SA_ONSTACK,
@@ -32,6 +40,7 @@ from sandbox.abi.signals import (
 )
 from sandbox.abi.structs import PAIR
 from sandbox.kernel.delivery import deliver
+from sandbox.kernel.signals import MOST_QUEUED
 from tests.syscall_cases import Cases, World
 from tests.syscall_worlds import BAD, Blocked, GuestWorld
 
@@ -180,6 +189,28 @@ def queued_signals_carry_a_value(w: World) -> None:
     assert w.call("rt_sigqueueinfo", NOBODY, number, info(1)) == -ESRCH
     assert w.call("rt_sigqueueinfo", pid, number, BAD) == -EFAULT
     assert w.call("rt_tgsigqueueinfo", pid, NOBODY, number, info(1)) == -ESRCH
+
+
+@CASES("kill", "tgkill", "rt_sigqueueinfo", "rt_sigtimedwait", host=False)
+def a_full_queue_of_signals(w: GuestWorld) -> None:
+    number, pid = SIGRTMIN + 3, w.call("getpid")
+    w.call("rt_sigprocmask", SIG_BLOCK, mask(number, SIGUSR1), None, 8)
+    info = struct.pack("<iii", number, 0, -1).ljust(128, b"\0")
+    w.task.process.limits[RLIMIT_SIGPENDING] = 1, RLIM_INFINITY
+    for name, arguments in (("rt_sigqueueinfo", (pid, number, info)), ("tgkill", (pid, pid, number))):
+        assert [w.call(name, *arguments) for _ in range(2)] == [0, -EAGAIN]
+    assert w.call("rt_sigqueueinfo", pid, SIGUSR1, info) == 0, "a standard signal is always taken"
+    assert w.call("kill", pid, number) == 0, "kill tells of no lack"
+    w.task.process.limits[RLIMIT_SIGPENDING] = RLIM_INFINITY, RLIM_INFINITY
+    for _ in range(MOST_QUEUED + 5):
+        assert w.call("kill", pid, number) == 0
+    assert len(w.task.process.pending.queue) <= MOST_QUEUED + 1
+    other = number + 1
+    w.call("rt_sigprocmask", SIG_BLOCK, mask(other), None, 8)
+    assert w.call("kill", pid, other) == 0
+    nothing = PAIR[w.word].pack(0, 0)
+    assert w.call("rt_sigtimedwait", mask(other), None, nothing, 8) == other, "it comes though nothing is kept of it"
+    assert w.call("rt_sigtimedwait", mask(other), None, nothing, 8) == -EAGAIN
 
 
 @CASES("rt_sigtimedwait_time64", host=False)

@@ -113,8 +113,12 @@ class SignalActions:
         return ignored, caught
 
 
+MOST_QUEUED = 1024  # real-time signals that wait in one queue, whatever RLIMIT_SIGPENDING says: they are host memory
+
+
 class PendingSignals:
-    """A set for the standard signals, a queue for the real-time ones."""
+    """A set for the standard signals, a queue for the real-time ones. When the queue is full a signal still arrives,
+    once, without what it carried."""
 
     __slots__ = ("bits", "queue")
 
@@ -127,6 +131,8 @@ class PendingSignals:
         if self.bits & mask and info.number < SIGRTMIN:
             return  # a standard signal is pending at most once
         self.bits |= mask
+        if info.number >= SIGRTMIN and len(self.queue) >= MOST_QUEUED:
+            return
         info.queued = True
         self.queue.append(info)
 
@@ -137,7 +143,10 @@ class PendingSignals:
             return None
         chosen = ready & SYNCHRONOUS or ready
         number = (chosen & -chosen).bit_length()
-        index = next(index for index, info in enumerate(self.queue) if info.number == number)
+        index = next((index for index, info in enumerate(self.queue) if info.number == number), None)
+        if index is None:
+            self.bits &= ~bit(number)
+            return SignalInfo(number)
         info = self.queue.pop(index)
         info.queued = False
         if not any(other.number == number for other in self.queue):

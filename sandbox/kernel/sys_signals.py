@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EAGAIN, EINVAL, ENOMEM, EPERM, ESRCH, Errno
+from sandbox.abi.flags import RLIMIT_SIGPENDING
 from sandbox.abi.signal_structs import (
     OLD_SIGACTION,
     SIGINFO_SIZE,
@@ -29,6 +30,7 @@ from sandbox.abi.signals import (
     SIG_UNBLOCK,
     SIGCONT,
     SIGKILL,
+    SIGRTMIN,
     SIGSTOP,
     SS_AUTODISARM,
     SS_DISABLE,
@@ -40,7 +42,16 @@ from sandbox.kernel import frames
 from sandbox.kernel.delivery import take_signal
 from sandbox.kernel.frames.siginfo import packed_info
 from sandbox.kernel.row import FULL, Row
-from sandbox.kernel.signals import Action, AlternateStack, SignalInfo, send_to_process, send_to_task, set_mask
+from sandbox.kernel.signals import (
+    MOST_QUEUED,
+    Action,
+    AlternateStack,
+    PendingSignals,
+    SignalInfo,
+    send_to_process,
+    send_to_task,
+    set_mask,
+)
 from sandbox.kernel.sys_time import read_timespec
 from sandbox.wait import Block
 
@@ -241,6 +252,7 @@ def _signal_thread(task: Task, process: Process, target: Task | None, number: in
     if not _may_signal(task, process, number):
         raise Errno(EPERM)
     if number and target is not None:
+        _check_queue(task, target.signals.pending, number)
         send_to_task(target, info)
     return 0
 
@@ -276,7 +288,7 @@ def rt_sigqueueinfo(task: Task, pid: int, number: int, info: int) -> int:
     if not _may_signal(task, process, number):
         raise Errno(EPERM)
     if number:
-        _check_queue(task, process)
+        _check_queue(task, process.pending, number)
         send_to_process(process, queued)
     return 0
 
@@ -284,7 +296,6 @@ def rt_sigqueueinfo(task: Task, pid: int, number: int, info: int) -> int:
 def rt_tgsigqueueinfo(task: Task, group: int, tid: int, number: int, info: int) -> int:
     process, target = _find_thread(task, group, tid)
     queued = _queued_info(task, number, info, process)
-    _check_queue(task, process)
     return _signal_thread(task, process, target, number, queued)
 
 
@@ -301,9 +312,9 @@ def send_queued(task: Task, process: Process, number: int, info: int) -> int:
     return 0
 
 
-def _check_queue(task: Task, process: Process) -> None:
-    """RLIMIT_SIGPENDING bounds what can be queued."""
-    if len(process.pending.queue) >= task.limits.soft(11):
+def _check_queue(task: Task, pending: PendingSignals, number: int) -> None:
+    """RLIMIT_SIGPENDING bounds what can be queued; a standard signal loses what it carries instead."""
+    if number >= SIGRTMIN and len(pending.queue) >= min(MOST_QUEUED, task.limits.soft(RLIMIT_SIGPENDING)):
         raise Errno(EAGAIN)
 
 
