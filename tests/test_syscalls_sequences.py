@@ -14,12 +14,14 @@ import pytest
 
 from tests.syscall_sequences import MAKERS, Makers, Player, Step, steps
 from tests.syscall_sequences_paths import WIDE, PathPlayer
+from tests.syscall_sequences_sockets import SOCKETS, SocketPlayer
 from tests.syscall_worlds import Blocked, HostWorld, guest, on_host
 
 COUNT = 70
 KINDS: dict[str, tuple[Makers, type[Player]]] = {
     "files": (MAKERS, Player),
     "paths": (WIDE, PathPlayer),
+    "sockets": (SOCKETS, SocketPlayer),
 }
 
 
@@ -61,7 +63,11 @@ def difference(name: str, seed: int, count: int = COUNT) -> str:
 
 
 # Those that have found something, besides the first ones.
-FOUND = {"files": (), "paths": (51, 133, 167, 320, 505, 828, 963, 1002, 1496)}
+FOUND = {
+    "files": (2010822, 2012308, 2018102, 2022093, 3029816),
+    "paths": (51, 133, 167, 320, 505, 828, 963, 1002, 1496),
+    "sockets": (80, 84, 121, 141, 256, 293, 363, 400, 403, 413, 434, 514, 659, 822, 942, 1142),
+}
 RUNS = [
     (name, seed)
     for name, more in FOUND.items()

@@ -28,6 +28,7 @@ SCM_MAX_FD = 253
 
 TCP_NODELAY, TCP_MAXSEG, TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT = range(1, 7)
 IPV6_V6ONLY = 26
+IP_TTL = 2
 
 UCRED = Struct("<iII")  # pid, uid, gid
 LINGER = Struct("<ii")

@@ -93,6 +93,11 @@ def _process_ended(process: Process, word: int) -> None:
         if process.on_end is not None:
             process.on_end(word)
         return
+    _tell(parent, process)
+
+
+def _tell(parent: Process, process: Process) -> None:
+    """That the process has ended; a parent that does not want to know never sees it again."""
     number = process.exit_signal
     if number == SIGCHLD:
         action = parent.actions[SIGCHLD]
@@ -126,8 +131,7 @@ def _orphan(process: Process) -> None:
         if child.death_signal and child.threads:
             send_to_process(child, SignalInfo(child.death_signal, pid=process.pid))
         if child.wait_status is not None:
-            send_to_process(heir, child_signal(child, SIGCHLD))
-            heir.child_change.wake()
+            _tell(heir, child)
     process.children.clear()
     for child in children:
         _hang_up_group(child, process)

@@ -46,8 +46,9 @@ def owner_of(task: Task) -> Owner:
     return Owner(task.tgid, task.credentials.euid, task.credentials.egid)
 
 
-def read_address(task: Task, socket: Socket, address: int, length: int) -> Address | None:
-    """The sockaddr at `address`; None for AF_UNSPEC. Raises EINVAL, EAFNOSUPPORT, EFAULT."""
+def read_address(task: Task, socket: Socket, address: int, length: int, sending: bool = True) -> Address | None:
+    """The sockaddr at `address`; None for AF_UNSPEC. Raises EINVAL, EAFNOSUPPORT, EFAULT. `sending`: not for bind,
+    since UDP over IPv6 sends to the addresses of IPv4, too."""
     if not 0 <= length <= S.SOCKADDR_STORAGE:
         raise Errno(EINVAL)
     data = task.space.copy_in(address, length)
@@ -72,6 +73,11 @@ def read_address(task: Task, socket: Socket, address: int, length: int) -> Addre
             raise Errno(EAFNOSUPPORT)
         _, port, host = S.SOCKADDR_IN.unpack_from(data)
         return InternetAddress(host, int.from_bytes(port, "big"))
+    if family == S.AF_INET and socket.kind == S.SOCK_DGRAM and sending and length >= S.SOCKADDR_IN.size:
+        if socket.option(S.IPPROTO_IPV6, S.IPV6_V6ONLY):
+            raise Errno(EAFNOSUPPORT)
+        _, port, host = S.SOCKADDR_IN.unpack_from(data)
+        return InternetAddress(host, int.from_bytes(port, "big")).mapped()
     if length < 24:
         raise Errno(EINVAL)
     if family != S.AF_INET6:
@@ -106,12 +112,22 @@ def write_address(task: Task, family: int, value: Address | None, address: int, 
 
 
 def bind_to(task: Task, socket: Socket, address: Address) -> None:
-    if socket.address is not None:
+    if isinstance(address, InternetAddress):
+        _expect_right(task, address)
+    elif socket.address is not None and address and not address.startswith(b"\0"):
+        try:
+            namespace(task).expect_absent(task.fs.cwd, address)  # the name is looked at first
+        except Errno as error:
+            raise Errno(EADDRINUSE) if error.number == EEXIST else error from None
+    if socket.address is not None and not socket.stale:
         raise Errno(EINVAL)
     if isinstance(address, bytes):
         _bind_name(task, socket, address)
     else:
         bind_port(task, socket, address)
+        socket.own_choice = True
+        if socket.family == S.AF_INET6 and not address.wildcard and len(address.unmapped().host) == 16:
+            socket.options[S.IPPROTO_IPV6, S.IPV6_V6ONLY] = 1  # as Linux does
 
 
 def _bind_name(task: Task, socket: Socket, name: bytes) -> None:
@@ -132,18 +148,22 @@ def _bind_name(task: Task, socket: Socket, name: bytes) -> None:
     socket.address = name
 
 
-def bind_port(task: Task, socket: Socket, address: InternetAddress) -> None:
+def _expect_right(task: Task, address: InternetAddress) -> None:
     if 0 < address.port < 1024 and not task.credentials.capable(CAP_NET_BIND_SERVICE):
         raise Errno(EACCES)
+
+
+def bind_port(task: Task, socket: Socket, address: InternetAddress) -> None:
     v6_only = socket.family == S.AF_INET6 and socket.option(S.IPPROTO_IPV6, S.IPV6_V6ONLY)
     both = socket.family == S.AF_INET6 and address.host == ANY_6 and not v6_only
     reuse = bool(socket.option(S.SOL_SOCKET, S.SO_REUSEADDR) or socket.option(S.SOL_SOCKET, S.SO_REUSEPORT))
     socket.address = socket.world.ports[socket.kind].bind(socket, address, both, reuse)
+    socket.stale = False
 
 
 def bind_anywhere(task: Task, socket: Socket, destination: InternetAddress | None = None) -> None:
     """What connect, listen and sendto do for a socket without a port."""
-    if isinstance(socket.address, InternetAddress) or socket.family == S.AF_UNIX:
+    if (socket.address is not None and not socket.stale) or socket.family == S.AF_UNIX:
         return
     wide = socket.family == S.AF_INET6
     host = ANY_6 if wide else ANY_4

@@ -17,6 +17,7 @@ from sandbox.abi.errno import (
     EISCONN,
     EMFILE,
     EMSGSIZE,
+    ENOTCONN,
     EOPNOTSUPP,
     EPERM,
     EPIPE,
@@ -94,6 +95,8 @@ def _send(
 ) -> int:
     if flags & S.MSG_OOB:
         raise Errno(EOPNOTSUPP)
+    if file.kind == S.SOCK_SEQPACKET and not file.connected:
+        raise Errno(ENOTCONN)
     destination = _destination(task, file, target)
     files, owner = _parse_control(task, file, control)
     total = sum(length for _, length in segments)
@@ -137,21 +140,26 @@ def _take_back(file: Socket, passed: list[OpenFile]) -> None:
 
 def _destination(task: Task, file: Socket, target: tuple[int, int] | None) -> Socket | None:
     """Whom a message with an address goes to; None: to whom the socket is connected."""
+    if file.kind == S.SOCK_DGRAM:
+        bind_anywhere(task, file)  # whatever becomes of the message
     if target is None:
         if file.kind == S.SOCK_DGRAM and file.family != S.AF_UNIX and not file.connected:
             raise Errno(EDESTADDRREQ)
         return None
     if file.kind != S.SOCK_DGRAM:
-        if file.family == S.AF_UNIX:
+        if file.family == S.AF_UNIX and file.kind == S.SOCK_STREAM:
             raise Errno(EISCONN if file.connected else EOPNOTSUPP)
         return None
     address = read_address(task, file, *target)
     if address is None:
         raise Errno(EINVAL)
+    if file.family == S.AF_UNIX:
+        file.raise_error()
+        if file.shut & 2:
+            raise Errno(EPIPE)  # before anybody is looked for
     if isinstance(address, InternetAddress):
         if not address.port:
             raise Errno(EINVAL)
-        bind_anywhere(task, file)
         found = named_socket(task, file, address)
         return found if found is not None else _Nobody.of(file)
     return named_socket(task, file, address)
@@ -182,6 +190,8 @@ def _parse_control(task: Task, file: Socket, control: bytes) -> tuple[list[OpenF
         if level != S.SOL_SOCKET:
             continue
         if file.family != S.AF_UNIX:
+            if kind in (S.SCM_RIGHTS, S.SCM_CREDENTIALS):
+                continue  # they mean something to AF_UNIX only
             raise Errno(EINVAL)
         if kind == S.SCM_RIGHTS:
             numbers = [int.from_bytes(data[i : i + 4], "little", signed=True) for i in range(0, len(data) & ~3, 4)]
@@ -277,8 +287,6 @@ def _receive(task: Task, file: Socket, segments: Segments, flags: int) -> Receiv
                 if done:
                     return Received(done, None, 0)
                 raise
-            if stream and not total:
-                return Received(0, None, 0)
             if done:
                 task.restart["done"] = done
             _sleep(task, file, flags, S.SO_RCVTIMEO, file)
@@ -291,7 +299,7 @@ def _receive(task: Task, file: Socket, segments: Segments, flags: int) -> Receiv
         if not stream:
             cut = S.MSG_TRUNC if whole > len(data) else 0
             result = whole if flags & S.MSG_TRUNC else len(data)
-            return Received(result, message, cut | (S.MSG_EOR if file.kind == S.SOCK_SEQPACKET and message else 0))
+            return Received(result, message, cut)
         more = flags & S.MSG_WAITALL and not peek and done < total and message is not None and not message.files
         if not more:
             return Received(done, message, 0)
@@ -302,12 +310,9 @@ def recvfrom(task: Task, fd: int, buffer: int, count: int, flags: int, address: 
     received = _receive(task, file, segment(task, buffer, count), flags)
     _drop_files(file, received, flags)
     if address:
-        if file.kind == S.SOCK_DGRAM:
-            source = received.message.source if received.message is not None else None
-            if source is None and file.family == S.AF_UNIX:
-                task.space.copy_out(length, bytes(4))
-            else:
-                write_address(task, file.family, source, address, length)
+        source = received.message.origin if received.message is not None else None
+        if source is not None or (file.kind == S.SOCK_DGRAM and file.family != S.AF_UNIX):
+            write_address(task, file.family, source, address, length)
         else:
             if int.from_bytes(task.space.copy_in(length, 4), "little") >> 31:
                 raise Errno(EINVAL)
@@ -337,8 +342,8 @@ def recvmsg(task: Task, fd: int, message: int, flags: int) -> int:
     _drop_files(file, received, flags)
     space, layout = task.space, S.MESSAGE_HEADER[task.word]
     name_length = 0
-    if header.name and file.kind == S.SOCK_DGRAM and received.message is not None:
-        source = received.message.source
+    if header.name and (file.kind == S.SOCK_DGRAM or file.family == S.AF_UNIX) and received.message is not None:
+        source = received.message.origin
         data = pack_address(file.family, source) if source or file.family != S.AF_UNIX else b""
         space.copy_out(header.name, data[: header.name_length])
         name_length = len(data)
@@ -348,7 +353,8 @@ def recvmsg(task: Task, fd: int, message: int, flags: int) -> int:
     fields = list(layout.unpack(space.copy_in(message, layout.size)))
     if header.name:
         fields[1] = name_length
-    fields[5], fields[6] = len(control), shown | flags & S.MSG_CMSG_CLOEXEC
+    fields[5] = _spacious(len(control), header.control_length, word)
+    fields[6] = shown | flags & S.MSG_CMSG_CLOEXEC
     assert word in S.MESSAGE_HEADER
     space.copy_out(message, layout.pack(*fields))
     return received.length
@@ -383,6 +389,11 @@ def _build_control(task: Task, file: Socket, message: Message, room: int, flags:
             pieces.append(header.pack(header.size + len(data), S.SOL_SOCKET, S.SCM_RIGHTS) + data)
     aligned = [piece + bytes(-len(piece) % task.word) for piece in pieces[:-1]] + pieces[-1:]
     return b"".join(aligned), cut
+
+
+def _spacious(length: int, room: int, word: int) -> int:
+    """The last piece counts with its padding, as far as there is room for it (CMSG_SPACE)."""
+    return min(room, length + word - 1 & -word)
 
 
 def recvmmsg(task: Task, fd: int, vector_address: int, count: int, flags: int, timeout: int) -> int:

@@ -43,6 +43,8 @@ from sandbox.abi.flags import (
     O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
+    S_ISGID,
+    S_ISUID,
     open_flags,
 )
 from sandbox.kernel import job_control, watching
@@ -101,13 +103,14 @@ def _open(task: Task, tree: Namespace, start: Place, path: bytes, flags: int, mo
         flags |= O_LARGEFILE  # force_o_largefile(): fcntl(F_GETFL) shows it
     told = watching.watched(task)
     known = told and (not flags & O_CREAT or watching.exists(task, start, path) is not None)
+    created = flags & O_CREAT and mode & (S_ISUID | S_ISGID) and watching.exists(task, start, path) is None
     file = tree.open(start, path, flags, mode & ~task.fs.umask, task)
     if not flags & (O_LARGEFILE | O_PATH) and file.node.is_regular and file.node.size > SMALL_FILE_MAX:
         file.release()
         raise Errno(EOVERFLOW)
     if flags & _UNNAMED:
         file.flags |= _UNNAMED  # fcntl(F_GETFL) shows it
-    if flags & O_TRUNC and not flags & O_CREAT:
+    if flags & O_TRUNC and not created:
         drop_privileges(task, file.node)
     if isinstance(file, TerminalFile) and not flags & O_NOCTTY:
         job_control.acquire_on_open(task, file.terminal)

@@ -23,7 +23,7 @@ from sandbox.abi.errno import (
     Errno,
 )
 from sandbox.abi.flags import O_NONBLOCK
-from sandbox.kernel.lookup import install
+from sandbox.kernel.lookup import install, opened
 from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.socket_address import (
     bind_anywhere,
@@ -37,7 +37,7 @@ from sandbox.kernel.socket_address import (
 )
 from sandbox.vfs.datagram_socket import DatagramSocket
 from sandbox.vfs.ports import InternetAddress
-from sandbox.vfs.socket import Socket
+from sandbox.vfs.socket import Address, Socket
 from sandbox.vfs.stream_socket import StreamSocket
 from sandbox.wait import Block
 
@@ -117,7 +117,7 @@ def socketpair(task: Task, family: int, kind: int, protocol: int, pair: int) -> 
 
 def bind(task: Task, fd: int, address: int, length: int) -> int:
     file = socket_of(task, fd)
-    wanted = read_address(task, file, address, length)
+    wanted = read_address(task, file, address, length, sending=False)
     if wanted is None:
         raise Errno(EAFNOSUPPORT)
     bind_to(task, file, wanted)
@@ -126,10 +126,10 @@ def bind(task: Task, fd: int, address: int, length: int) -> int:
 
 def listen(task: Task, fd: int, backlog: int) -> int:
     file = socket_of(task, fd)
-    if file.kind == S.SOCK_DGRAM:
+    if not isinstance(file, StreamSocket):
         raise Errno(EOPNOTSUPP)
-    if not file.connected:
-        bind_anywhere(task, file)
+    file.expect_listening()
+    bind_anywhere(task, file)
     file.listen(backlog)
     return 0
 
@@ -139,10 +139,11 @@ def accept(task: Task, fd: int, address: int, length: int) -> int:
 
 
 def accept4(task: Task, fd: int, address: int, length: int, flags: int) -> int:
+    opened(task, fd)
     if flags & ~(S.SOCK_NONBLOCK | S.SOCK_CLOEXEC):
         raise Errno(EINVAL)
-    file = socket_of(task, fd)
     task.files.expect_room()
+    file = socket_of(task, fd)
     try:
         accepted = file.accept(flags & O_NONBLOCK)
     except Errno as error:
@@ -160,15 +161,21 @@ def accept4(task: Task, fd: int, address: int, length: int, flags: int) -> int:
 
 def connect(task: Task, fd: int, address: int, length: int) -> int:
     file = socket_of(task, fd)
-    target = read_address(task, file, address, length)
+    if isinstance(file, StreamSocket) and not file.local:
+        family = task.space.copy_in(address, 2) if length >= 2 else b""
+        if any(family) and file.resume_connect():
+            return 0  # the address is not looked at
+    target = _read_target(task, file, address, length)
     nonblocking = bool(file.flags & O_NONBLOCK)
     if isinstance(file, DatagramSocket):
         if target is None:
             file.disconnect()
             return 0
         if isinstance(target, InternetAddress):
+            bind_anywhere(task, file)
             target = _reachable(target)
-            bind_anywhere(task, file, target)
+            _expect_family(file, target)
+            _settle(file, target)
         else:
             other = named_socket(task, file, target)
             assert other is not None
@@ -179,16 +186,18 @@ def connect(task: Task, fd: int, address: int, length: int) -> int:
     assert isinstance(file, StreamSocket)
     if target is None:
         raise Errno(EOPNOTSUPP)
-    if file.resume_connect():
-        return 0
     if isinstance(target, InternetAddress):
         target = _reachable(target)
         source_for(target)
     listener = named_socket(task, file, target)
+    if file.local:
+        assert listener is not None
+        file.expect_free(listener)
     if isinstance(target, InternetAddress):
         bind_anywhere(task, file, target)
     file.peer_address = target
-    if listener is None:
+    if listener is None or not listener.listening:
+        file.give_back()
         file.refuse(nonblocking)
         return 0
     listening_owner = listener.owner
@@ -200,6 +209,30 @@ def connect(task: Task, fd: int, address: int, length: int) -> int:
         raise
     file.peer_owner = listening_owner
     return 0
+
+
+def _read_target(task: Task, file: Socket, address: int, length: int) -> Address | None:
+    try:
+        return read_address(task, file, address, length)
+    except Errno:
+        if isinstance(file, DatagramSocket) and length >= 2:
+            bind_anywhere(task, file)  # UDP has a port before it looks at the address
+        raise
+
+
+def _expect_family(file: DatagramSocket, target: InternetAddress) -> None:
+    """An IPv6 socket that is at an address of IPv4 cannot reach the others."""
+    own = file.address
+    if isinstance(own, InternetAddress) and not own.wildcard and len(own.unmapped().host) < len(target.unmapped().host):
+        raise Errno(EAFNOSUPPORT)
+
+
+def _settle(file: DatagramSocket, target: InternetAddress) -> None:
+    """Who was everywhere is where its packets to `target` come from."""
+    if isinstance(file.address, InternetAddress) and file.address.wildcard:
+        host = source_for(target)
+        host = host.mapped() if file.family == S.AF_INET6 else host
+        file.address = file.world.ports[file.kind].narrow(file, host.host)
 
 
 def _reachable(target: InternetAddress) -> InternetAddress:
@@ -232,7 +265,8 @@ def getpeername(task: Task, fd: int, address: int, length: int) -> int:
     file = socket_of(task, fd)
     if not file.connected:
         raise Errno(ENOTCONN)
-    write_address(task, file.family, file.peer_address, address, length)
+    peer = file.peer if isinstance(file, StreamSocket | DatagramSocket) and file.family == S.AF_UNIX else None
+    write_address(task, file.family, file.peer_address if peer is None else peer.address, address, length)
     return 0
 
 

@@ -44,7 +44,10 @@ def getsockopt(task: Task, fd: int, level: int, name: int, value: int, length: i
         owner = file.peer_owner
         data = S.UCRED.pack(owner.pid, owner.uid, owner.gid)
     else:
-        data = (file.option(level, name) & 0xFFFFFFFF).to_bytes(4, "little")
+        number = file.option(level, name) & 0xFFFFFFFF
+        data = number.to_bytes(4, "little")
+        if level == S.IPPROTO_IP and 0 < room < 4 and number <= 255:
+            data = data[:1]
     data = data[:room]
     task.space.copy_out(value, data)
     task.space.copy_out(length, len(data).to_bytes(4, "little"))
@@ -54,6 +57,9 @@ def getsockopt(task: Task, fd: int, level: int, name: int, value: int, length: i
 def setsockopt(task: Task, fd: int, level: int, name: int, value: int, length: int) -> int:
     file = socket_of(task, fd)
     if length < 0:
+        raise Errno(EINVAL)
+    file.expect_level(level)
+    if level == S.SOL_SOCKET and length < 4:
         raise Errno(EINVAL)
     space = task.space
     if level == S.SOL_SOCKET and name in _TIMEOUTS:
@@ -74,6 +80,8 @@ def setsockopt(task: Task, fd: int, level: int, name: int, value: int, length: i
     if level == S.SOL_SOCKET and name in (S.SO_TYPE, S.SO_ERROR, S.SO_PROTOCOL, S.SO_DOMAIN, S.SO_ACCEPTCONN):
         raise Errno(ENOPROTOOPT)
     if length < 4 and not (level in (S.IPPROTO_IP, S.IPPROTO_IPV6) and length):
+        raise Errno(EINVAL)
+    if (level, name) == (S.IPPROTO_IPV6, S.IPV6_V6ONLY) and (length < 4 or file.address is not None):
         raise Errno(EINVAL)
     number = int.from_bytes(space.copy_in(value, min(length, 4)), "little", signed=True)
     file.set_option(level, name, number)

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sandbox.abi import sockets as S
-from sandbox.abi.errno import EAGAIN, ECONNREFUSED, EDESTADDRREQ, EMSGSIZE, ENOTCONN, EPERM, EPIPE, Errno
-from sandbox.abi.flags import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
+from sandbox.abi.errno import EAGAIN, ECONNREFUSED, ECONNRESET, EDESTADDRREQ, EMSGSIZE, ENOTCONN, EPERM, EPIPE, Errno
+from sandbox.abi.flags import O_NONBLOCK, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from sandbox.vfs.node import OpenFile
 from sandbox.vfs.socket import EVENT_READ_HANGUP, Message, Owner, Socket, SocketFs
 from sandbox.wait import WaitQueue
@@ -40,19 +40,28 @@ class DatagramSocket(Socket):
             assert isinstance(other, DatagramSocket)
             if other.peer is not None and other.peer is not self:
                 raise Errno(EPERM)
+            if other is not self.peer:
+                self._part()
             self.peer, self.peer_owner = other, other.owner
 
+    def _part(self) -> None:
+        """What the old peer has sent is lost, and it hears of that."""
+        peer, lost = self.peer, bool(self.inbox)
+        if peer is not None and self.local:
+            self.empty()
+            if lost and peer.peer is self and not peer.closed:
+                peer.error = ECONNRESET
+                peer.queue.wake()
+
     def disconnect(self) -> None:
+        self._part()
         self.peer = None
         self.peer_address = None
 
     def shutdown(self, how: int) -> None:
-        if self.peer_address is None:
-            raise Errno(ENOTCONN)
         self.shut |= how
-        if self.local and self.peer is not None and self.peer.peer is self:
-            self.peer.shut |= (how & 1) << 1 | how >> 1
-            self.peer.queue.wake()
+        if self.peer_address is None and not self.local:
+            raise Errno(ENOTCONN)  # and still it has happened
         self.queue.wake()
 
     def close(self) -> None:
@@ -61,25 +70,29 @@ class DatagramSocket(Socket):
         self.empty()
         peer, self.peer = self.peer, None
         if peer is not None and peer.peer is self:
+            peer.peer_address = self.address or b""
             peer.queue.wake()
         self.queue.wake()
 
     def transmit(self, data: bytes, destination: Socket | None, files: Sequence[OpenFile], owner: Owner) -> int:
-        if self.shut & 2:
+        if self.local and self.shut & 2:
             raise Errno(EPIPE)
-        self.raise_error()
-        if len(data) > (self.send_buffer - 32 if self.local else MOST_UDP):
-            raise Errno(EMSGSIZE)
+        to_peer = destination is None
         if destination is None:
             if self.peer_address is None:
                 raise Errno(ENOTCONN if self.local else EDESTADDRREQ)
             destination = self._destination()
+        if len(data) > (self.send_buffer - 32 if self.local else MOST_UDP):
+            raise Errno(EMSGSIZE)
+        self.raise_error()
+        if self.shut & 2:
+            raise Errno(EPIPE)
         if not isinstance(destination, DatagramSocket) or destination.closed:
             if self.local:
                 if self.peer is destination:
                     self.disconnect()
                 raise Errno(ECONNREFUSED)
-            if self.peer_address is not None:
+            if to_peer:
                 self.error = ECONNREFUSED  # ICMP says so: the next call tells
                 self.queue.wake()
             return len(data)
@@ -102,7 +115,7 @@ class DatagramSocket(Socket):
                 assert source is not None
                 if peer_of.unmapped() != source.unmapped():
                     return len(data)  # it hears only whom it is connected to
-        destination.deliver(Message(data, self.address, owner, list(files)))
+        destination.deliver(Message(data, self.address, owner, list(files), sender=self if self.local else None))
         return len(data)
 
     def _destination(self) -> Socket | None:
@@ -122,10 +135,10 @@ class DatagramSocket(Socket):
         return self.blocked_on(None).queue
 
     def take(self, count: int, peek: bool) -> tuple[bytes, Message | None, int]:
+        self.raise_error()
         if not self.inbox:
-            self.raise_error()
-            if self.shut & 1:
-                return b"", None, 0
+            if self.shut & 1 and not self.flags & O_NONBLOCK:
+                return b"", None, 0  # only who would wait is told
             raise Errno(EAGAIN)
         message = self.inbox[0]
         if not peek:

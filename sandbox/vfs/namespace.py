@@ -115,6 +115,10 @@ class Namespace:
             parent.node.mknod(name, kind | mode, rdev, who.fsuid, who.fsgid)
         return parent.child(name)
 
+    def expect_absent(self, start: Place, path: bytes) -> None:
+        """Raises what making a file there would."""
+        self._new_name(start, path)
+
     def symlink(self, target: bytes, start: Place, path: bytes) -> None:
         if not target:
             raise Errno(ENOENT)

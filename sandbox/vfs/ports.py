@@ -73,6 +73,15 @@ class Ports:
         self._taken.setdefault(address.port, []).append((address, both, who))
         return address
 
+    def narrow(self, who: Bound, host: bytes) -> InternetAddress:
+        """Somebody at a wildcard has connected, and is at `host` from now on."""
+        for entries in self._taken.values():
+            for place, (address, _, socket) in enumerate(entries):
+                if socket is who:
+                    entries[place] = (address._replace(host=host), False, who)
+                    return entries[place][0]
+        raise AssertionError("it has no port")
+
     def find(self, address: InternetAddress) -> Bound | None:
         """Who receives what is sent to `address`: the exact address before the wildcards; of several, the last."""
         plain = address.unmapped()

@@ -57,6 +57,11 @@ class Message:
     owner: Owner = NOBODY
     files: list[OpenFile] = field(default_factory=list)
     taken: int = 0
+    sender: Socket | None = None  # AF_UNIX: whose name of now is told
+
+    @property
+    def origin(self) -> Address | None:
+        return self.source if self.sender is None else self.sender.address
 
     @property
     def left(self) -> int:
@@ -166,8 +171,24 @@ class Socket(OpenFile):
     """`family`, `kind` (SOCK_*) and `protocol` as for socket(2). `owner` is who made it."""
 
     __slots__ = (
-        "address", "broken", "error", "family", "inbox", "kind", "options", "owner", "peer_address", "peer_owner",
-        "protocol", "receive_buffer", "send_buffer", "shut", "size", "world",
+        "address",
+        "broken",
+        "error",
+        "family",
+        "inbox",
+        "kind",
+        "options",
+        "own_choice",
+        "owner",
+        "peer_address",
+        "peer_owner",
+        "protocol",
+        "receive_buffer",
+        "send_buffer",
+        "shut",
+        "size",
+        "stale",
+        "world",
     )  # fmt: skip
 
     def __init__(self, world: SocketFs, family: int, kind: int, protocol: int, flags: int, owner: Owner) -> None:
@@ -177,6 +198,8 @@ class Socket(OpenFile):
         self.owner = owner
         self.peer_owner = NOBODY
         self.address: Address | None = None  # bound to
+        self.own_choice = False  # by bind, not by the kernel
+        self.stale = False  # the address is only a memory: it can be bound anew
         self.peer_address: Address | None = None
         self.inbox: deque[Message] = deque()
         self.size = 0  # bytes in it
@@ -241,6 +264,12 @@ class Socket(OpenFile):
             number, self.error = self.error, 0
             raise Errno(number)
 
+    def give_back(self) -> None:
+        """A connection has failed: a port that nobody asked for is free again, though the name stays."""
+        if self.family != S.AF_UNIX and not self.own_choice:
+            self.unbind()
+            self.stale = True
+
     def unbind(self) -> None:
         address, self_address = self.address, self.address
         if isinstance(self_address, bytes):
@@ -257,6 +286,8 @@ class Socket(OpenFile):
     def read(self, count: int, offset: int | None = None) -> bytes:
         if offset is not None:
             raise Errno(ESPIPE)
+        if not count:
+            return b""  # receiving nothing is another matter: that looks for a message
         data, message, _ = self.take(count, False)
         if message is not None and message.files and not message.left:
             self.world.discard(message)  # descriptors that nobody asked for
@@ -280,8 +311,7 @@ class Socket(OpenFile):
         if request == FIONREAD:
             if self.listening:
                 raise Errno(EINVAL)
-            stream = self.kind == S.SOCK_STREAM
-            value = self.size if stream else self.inbox[0].left if self.inbox else 0
+            value = self.size if self.kind != S.SOCK_DGRAM else self.inbox[0].left if self.inbox else 0
         elif request == TIOCOUTQ:
             value = 0
         else:
@@ -309,18 +339,22 @@ class Socket(OpenFile):
                 return number
         found = self.options.get((level, name), OPTIONS.get((level, name)))
         if found is None or not self._has(level):
-            raise Errno(ENOPROTOOPT if self._has(level) else EOPNOTSUPP)
+            raise Errno(ENOPROTOOPT if self._has(level) or self.family == S.AF_INET6 else EOPNOTSUPP)
         return found
+
+    def expect_level(self, level: int) -> None:
+        if not self._has(level):
+            raise Errno(EOPNOTSUPP if self.family == S.AF_UNIX else ENOPROTOOPT)
 
     def set_option(self, level: int, name: int, value: int) -> None:
         if level == S.SOL_SOCKET and name in (S.SO_SNDBUF, S.SO_SNDBUFFORCE):
             self.send_buffer = max(2 * LEAST_BUFFER, min(2 * value, MOST_BUFFER))
         elif level == S.SOL_SOCKET and name in (S.SO_RCVBUF, S.SO_RCVBUFFORCE):
             self.receive_buffer = max(LEAST_BUFFER, min(2 * value, MOST_BUFFER))
-        elif not self._has(level):
-            raise Errno(EOPNOTSUPP if self.family == S.AF_UNIX else ENOPROTOOPT)
         elif (level, name) not in OPTIONS:
             raise Errno(ENOPROTOOPT)
+        elif (level, name) == (S.IPPROTO_IP, S.IP_TTL) and value != -1 and not 1 <= value <= 255:
+            raise Errno(EINVAL)
         else:
             self.options[level, name] = int(value != 0) if (level, name) in SWITCHES else value
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from sandbox.abi import sockets as S
 from sandbox.abi.errno import (
     EAGAIN,
+    ECONNABORTED,
     ECONNREFUSED,
     ECONNRESET,
     EINPROGRESS,
@@ -33,7 +34,7 @@ LEAST_ROOM = 2048  # poll says writable when so much fits
 
 
 class StreamSocket(Socket):
-    __slots__ = ("_backlog", "_connecting", "_limit", "_was_connected", "peer")
+    __slots__ = ("_backlog", "_connecting", "_limit", "_spoilt", "_was_connected", "peer")
 
     def __init__(self, world: SocketFs, family: int, kind: int, protocol: int, flags: int, owner: Owner) -> None:
         super().__init__(world, family, kind, protocol, flags, owner)
@@ -41,6 +42,7 @@ class StreamSocket(Socket):
         self._was_connected = False
         self._connecting = False  # TCP: the next connect tells how it went
         self._backlog: deque[StreamSocket] | None = None
+        self._spoilt = False  # TCP: shut down while it connected
         self._limit = 0
 
     # -- connections --------------------------------------------------------------------------------------
@@ -63,9 +65,11 @@ class StreamSocket(Socket):
             one.peer, one.peer_owner, one.peer_address = two, two.owner, two.address
             one._was_connected = True
 
-    def listen(self, backlog: int) -> None:
-        if self._was_connected or (self.local and self.address is None):
+    def expect_listening(self) -> None:
+        if self._was_connected or self._connecting or (self.local and self.address is None):
             raise Errno(EINVAL)
+
+    def listen(self, backlog: int) -> None:
         if self._backlog is None:
             self._backlog = deque()
         self._limit = min(backlog & 0xFFFFFFFF, S.SOMAXCONN)
@@ -73,20 +77,31 @@ class StreamSocket(Socket):
 
     def resume_connect(self) -> bool:
         """A connect after EINPROGRESS: whether that is all it asks."""
+        if self._spoilt:
+            raise Errno(EINVAL)
         if self._connecting:
             self._connecting = False
-            self.raise_error()
-            return True
-        if self._was_connected:
+            if self._was_connected:
+                return True
+            number, self.error, self.shut = self.error or ECONNABORTED, 0, 0
+            raise Errno(number)
+        if self._was_connected or self.listening:
             raise Errno(EISCONN)
-        if self.listening:
-            raise Errno(EINVAL)
         return False
+
+    def expect_free(self, other: Socket) -> None:
+        """AF_UNIX looks at the other side first, and then whether this one may connect to it."""
+        if isinstance(other, StreamSocket) and other._backlog is not None and not other.shut & 1:
+            if len(other._backlog) > other._limit:
+                return  # it waits, or is told to come again
+            if self._was_connected or self.listening:
+                raise Errno(EISCONN if self._was_connected else EINVAL)
 
     def refuse(self, nonblocking: bool) -> None:
         """TCP: nobody listens there."""
         if nonblocking and not self.local:
             self.error = ECONNREFUSED
+            self.shut = 3
             self._connecting = True
             self.queue.wake()
             raise Errno(EINPROGRESS)
@@ -131,15 +146,16 @@ class StreamSocket(Socket):
 
     def shutdown(self, how: int) -> None:
         if self.listening:
-            if not self.local and how & 1:
-                self._drop_backlog()
-                self._backlog = None
-            self.shut |= how
+            if self.local:
+                self.shut |= how
+            elif how & 1:
+                self._drop_backlog()  # it is as new then
             self.queue.wake()
             return
-        if not (self._was_connected or self.local):
-            raise Errno(ENOTCONN)
         self.shut |= how
+        if not (self._was_connected or self.local):
+            self._spoilt = self._connecting
+            raise Errno(ENOTCONN)  # and still it has happened
         self.queue.wake()
         peer = self.peer
         if peer is not None:
@@ -152,14 +168,16 @@ class StreamSocket(Socket):
     def close(self) -> None:
         self.unbind()
         self._drop_backlog()
-        unread = bool(self.inbox)
+        unread = self.size > 0
         self.empty()
         peer, self.peer = self.peer, None
         if peer is not None:
             peer.peer = None
+            if self.local:
+                peer.peer_address = self.address
             peer.shut |= 3 if self.local else 1
             if unread:
-                peer.error = ECONNRESET
+                peer.error = ECONNRESET if self.local or not self.shut & 2 else EPIPE
                 peer.broken = True
             peer.queue.wake()
         self.queue.wake()
@@ -173,11 +191,11 @@ class StreamSocket(Socket):
     # -- data ---------------------------------------------------------------------------------------------
 
     def transmit(self, data: bytes, destination: Socket | None, files: Sequence[OpenFile], owner: Owner) -> int:
+        if not self.local or self.kind == S.SOCK_SEQPACKET:
+            self.raise_error()
         if not self._was_connected:
             raise Errno(ENOTCONN if self.local else EPIPE)
         peer = self.peer
-        if self.error and not self.local:
-            self.raise_error()
         if self.shut & 2 or self.broken:
             raise Errno(EPIPE)
         if peer is None:
@@ -197,7 +215,9 @@ class StreamSocket(Socket):
             raise Errno(EAGAIN)
         else:
             data = data[:room]
-        if data or files or self.kind == S.SOCK_SEQPACKET:
+        if not data and self.kind == S.SOCK_STREAM:
+            self.world.discard(Message(b"", files=list(files)))  # nothing to lie beside
+        else:
             last = peer.inbox[-1] if peer.inbox else None
             if (
                 last is not None
@@ -211,12 +231,19 @@ class StreamSocket(Socket):
                 self.world.held += len(data)
                 peer.queue.wake(events=POLLIN | POLLRDNORM)
             else:
-                peer.deliver(Message(data, self.address, owner, list(files)))
+                peer.deliver(Message(data, None, owner, list(files), sender=self if self.local else None))
         return len(data)
 
     def take(self, count: int, peek: bool) -> tuple[bytes, Message | None, int]:
         if not self._was_connected:
-            raise Errno(EINVAL if self.local else ENOTCONN)
+            if self.local:
+                raise Errno(EINVAL if self.kind == S.SOCK_STREAM else ENOTCONN)
+            self.raise_error()
+            if self.shut & 1:
+                return b"", None, 0
+            raise Errno(ENOTCONN)
+        if self.kind == S.SOCK_SEQPACKET:
+            self.raise_error()
         if not self.inbox:
             self.raise_error()
             if self.shut & 1 or self.peer is None:
@@ -268,7 +295,9 @@ class StreamSocket(Socket):
         if self.error:
             ready |= POLLERR
         if not self._was_connected:
-            return ready | (POLLIN | POLLOUT | POLLHUP if self.error else POLLOUT | POLLWRNORM | POLLHUP)
+            if self.shut & 1:
+                ready |= POLLIN | POLLRDNORM | EVENT_READ_HANGUP
+            return ready | POLLOUT | POLLWRNORM | POLLHUP
         gone = self.peer is None and (self.local or self.shut & 2 or self.broken)
         if self.inbox or self.shut & 1 or self.peer is None:
             ready |= POLLIN | POLLRDNORM
