@@ -11,6 +11,7 @@ from tests.syscall_cases import Cases, World
 from tests.syscall_worlds import BAD, GuestWorld
 
 CASES = Cases()
+NUMBERS_OF_ARGUMENTS = 5  # of clone; with none of them it is fork
 NOBODY = 1 << 22  # no such pid
 
 
@@ -294,10 +295,57 @@ def the_old_nice(w: GuestWorld) -> None:
 
 
 @CASES("ioprio_get", "ioprio_set", host=False)
-def priorities_of_io(w: GuestWorld) -> None:
-    assert w.call("ioprio_get", 1, 0) == 4
-    assert w.call("ioprio_get", 9, 0) == -EINVAL
-    assert w.call("ioprio_set", 9, 0, 0) == -EINVAL
+def priorities_of_input_and_output(w: GuestWorld) -> None:
+    real_time, best_effort, idle = (kind << 13 for kind in (1, 2, 3))
+    process, user = 1, 3
+    assert w.call("ioprio_get", process, 0) == best_effort | 4
+    assert w.call("setpriority", F.PRIO_PROCESS, 0, 10) == 0
+    assert w.call("ioprio_get", process, 0) == best_effort | 6, "as the nice value says"
+    for priority in (idle, best_effort | 7, real_time | 3):
+        assert w.call("ioprio_set", process, 0, priority) == 0
+        assert (w.call("ioprio_get", process, 0), w.call("ioprio_get", user, 0)) == (priority, priority)
+    assert w.call("ioprio_set", process, 0, 0) == 0
+    assert w.call("ioprio_get", process, 0) == best_effort | 6
+    for wrong in (best_effort | 8, 4 << 13, 1, -1):
+        assert w.call("ioprio_set", process, 0, wrong) == -EINVAL
+    for which, who, error in ((9, 0, EINVAL), (process, NOBODY, ESRCH)):
+        assert w.call("ioprio_get", which, who) == -error
+        assert w.call("ioprio_set", which, who, 0) == -error
+    w.become(1000, 1000)
+    assert w.call("ioprio_set", process, 0, real_time) == -EPERM
+    assert w.call("ioprio_set", process, 0, idle) == 0
+
+
+@CASES("sched_setscheduler", "sched_getscheduler", "sched_setattr", "sched_getattr", host=False)
+def children_can_begin_anew(w: GuestWorld) -> None:
+    fifo = F.SCHED_FIFO | F.SCHED_RESET_ON_FORK
+    assert w.call("sched_setscheduler", 0, fifo, struct.pack("<i", 5)) == 0
+    assert w.call("sched_getscheduler", 0) == fifo
+    data = bytearray(48)
+    assert w.call("sched_getattr", 0, data, 48, 0) == 0
+    assert struct.unpack_from("<IIQiI", data)[1:] == (F.SCHED_FIFO, 1, 0, 5)
+    arguments = [0] * NUMBERS_OF_ARGUMENTS
+    pid = w.call("clone", *arguments)
+    assert w.call("sched_getscheduler", pid) == F.SCHED_OTHER
+    assert w.call("sched_setscheduler", 0, F.SCHED_FIFO, struct.pack("<i", 5)) == 0
+    pid = w.call("clone", *arguments)
+    assert w.call("sched_getscheduler", pid) == F.SCHED_FIFO
+    attributes = struct.pack("<IIQiIQQQ", 48, F.SCHED_RR, 1, 0, 7, 0, 0, 0)
+    assert w.call("sched_setattr", 0, attributes, 0) == 0
+    assert w.call("sched_getscheduler", 0) == F.SCHED_RR | F.SCHED_RESET_ON_FORK
+    assert w.call("sched_setattr", 0, struct.pack("<IIQiIQQQ", 48, F.SCHED_RR, 1 << 40, 0, 7, 0, 0, 0), 0) == -EINVAL
+
+
+@CASES("sched_setscheduler", "sched_setparam", "sched_setaffinity", host=False)
+def only_the_user_of_a_process_changes_how_it_runs(w: GuestWorld) -> None:
+    pid = w.call("clone", *[0] * NUMBERS_OF_ARGUMENTS)
+    mask = (1).to_bytes(w.word, "little")
+    assert w.call("sched_setaffinity", pid, w.word, mask) == 0
+    w.become(1000, 1000)
+    assert w.call("sched_setaffinity", pid, w.word, mask) == -EPERM
+    assert w.call("sched_setscheduler", pid, F.SCHED_BATCH, bytes(4)) == -EPERM
+    assert w.call("sched_setparam", pid, bytes(4)) == -EPERM
+    assert w.call("sched_setscheduler", 0, F.SCHED_BATCH, bytes(4)) == 0
 
 
 @CASES("sched_yield", host=False)

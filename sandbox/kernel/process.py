@@ -128,6 +128,7 @@ class Process:
         self.personality: int = parent.personality if parent is not None else 0
         self.memory_barriers = 0  # membarrier registrations
         self.nice: int = parent.nice if parent is not None else 0
+        self.io_priority: int = parent.io_priority if parent is not None else 0  # of ioprio_set; 0: by the nice value
         self.oom_adjustment: int = parent.oom_adjustment if parent is not None else 0  # /proc/PID/oom_score_adj
         self.oom_floor: int = parent.oom_floor if parent is not None else 0  # only the privileged go below it
         self.started = kernel.clock.monotonic()
@@ -156,7 +157,7 @@ class Process:
         self.executable, self.arguments, self.environment = old.executable, old.arguments, old.environment
         self.auxiliary, self.executable_place = old.auxiliary, old.executable_place
         self.group, self.session, self.terminal = old.group, old.session, old.terminal
-        self.nice, self.personality = old.nice, old.personality
+        self.nice, self.personality, self.io_priority = old.nice, old.personality, old.io_priority
         self.dumpable, self.no_new_privileges = old.dumpable, old.no_new_privileges
         self.keep_capabilities = old.keep_capabilities
         self.memory_barriers = old.memory_barriers

@@ -178,7 +178,9 @@ def _process(task: Task, pid: int, wanted: Wanted) -> Process:
 
 def _inherit(task: Task, child: Task, flags: int) -> None:
     child.name = task.name
-    child.policy = task.policy
+    child.policy = task.policy if not task.resets_on_fork or not task.policy[1] else (0, 0)
+    if task.resets_on_fork and child.process is not task.process:
+        child.process.nice = max(0, child.process.nice)
     child.cpu_affinity = task.cpu_affinity
     child.timer_slack = child.default_timer_slack = task.timer_slack
     child.tls_entries = dict(task.tls_entries)

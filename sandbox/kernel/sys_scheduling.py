@@ -11,7 +11,7 @@ from sandbox.abi import flags
 from sandbox.abi.errno import E2BIG, EACCES, EINVAL, EPERM, ESRCH, Errno
 from sandbox.abi.structs import pack_timespec
 from sandbox.kernel.constant_calls import asked
-from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
+from sandbox.kernel.row import FULL, PARTIAL, Row
 
 if TYPE_CHECKING:
     from sandbox.kernel.process import Process
@@ -23,6 +23,8 @@ _REAL_TIME = (flags.SCHED_FIFO, flags.SCHED_RR)
 _NORMAL = (flags.SCHED_OTHER, flags.SCHED_BATCH, flags.SCHED_IDLE)
 _QUANTUM = 100_000_000  # what sched_rr_get_interval answers for SCHED_RR
 _SCHED_ATTR = Struct("<IIQiIQQQ")
+_FLAG_RESET_ON_FORK, _FLAGS_KNOWN = 1, 0x7F  # SCHED_FLAG_*
+_IO_CLASS_SHIFT, _IO_BEST_EFFORT, _IO_CLASSES, _IO_LEVELS = 13, 2, 4, 8
 
 
 def find_task(task: Task, pid: int) -> Task:
@@ -48,9 +50,17 @@ def sched_getaffinity(task: Task, pid: int, size: int, mask: int) -> int:
     return task.word
 
 
+def _expect_owner(task: Task, target: Task) -> None:
+    """Whoever changes how another is scheduled is its user, or privileged. Raises Errno(EPERM)."""
+    who, whose = task.credentials, target.credentials
+    if who.euid not in (whose.uid, whose.euid) and not who.capable(CAP_SYS_NICE):
+        raise Errno(EPERM)
+
+
 def sched_setaffinity(task: Task, pid: int, size: int, mask: int) -> int:
-    target = find_task(task, pid)
     wanted = int.from_bytes(task.space.copy_in(mask, min(size, 128)), "little") & ((1 << CPUS) - 1)
+    target = find_task(task, pid)
+    _expect_owner(task, target)
     if not wanted:
         raise Errno(EINVAL)
     target.cpu_affinity = wanted
@@ -64,20 +74,25 @@ def _check_policy(policy: int, priority: int) -> None:
         raise Errno(EINVAL)
 
 
-def _set_policy(task: Task, target: Task, policy: int, priority: int) -> None:
+def _set_policy(task: Task, target: Task, policy: int, priority: int, resets: bool) -> None:
     _check_policy(policy, priority)
-    if policy in _REAL_TIME and not task.credentials.capable(CAP_SYS_NICE):
+    if not task.credentials.capable(CAP_SYS_NICE):
         limit = task.limits.soft(flags.RLIMIT_RTPRIO)
-        if priority > limit and (policy, priority) != target.policy:
+        if policy in _REAL_TIME and priority > limit and (policy, priority) != target.policy:
             raise Errno(EPERM)
+        if target.resets_on_fork and not resets:
+            raise Errno(EPERM)
+    _expect_owner(task, target)
     target.policy = policy, priority
+    target.resets_on_fork = resets
 
 
 def sched_setscheduler(task: Task, pid: int, policy: int, parameters: int) -> int:
     if policy < 0:
         raise Errno(EINVAL)
     priority = _read_priority(task, parameters)
-    _set_policy(task, find_task(task, pid), policy & ~flags.SCHED_RESET_ON_FORK, priority)
+    resets = bool(policy & flags.SCHED_RESET_ON_FORK)
+    _set_policy(task, find_task(task, pid), policy & ~flags.SCHED_RESET_ON_FORK, priority, resets)
     return 0
 
 
@@ -90,12 +105,13 @@ def _read_priority(task: Task, parameters: int) -> int:
 def sched_setparam(task: Task, pid: int, parameters: int) -> int:
     priority = _read_priority(task, parameters)
     target = find_task(task, pid)
-    _set_policy(task, target, target.policy[0], priority)
+    _set_policy(task, target, target.policy[0], priority, target.resets_on_fork)
     return 0
 
 
 def sched_getscheduler(task: Task, pid: int) -> int:
-    return find_task(task, pid).policy[0]
+    target = find_task(task, pid)
+    return target.policy[0] | (flags.SCHED_RESET_ON_FORK if target.resets_on_fork else 0)
 
 
 def sched_getparam(task: Task, pid: int, parameters: int) -> int:
@@ -112,9 +128,11 @@ def sched_setattr(task: Task, pid: int, attributes: int, how: int) -> int:
     if size < _SCHED_ATTR.size or size > 4096:
         task.space.copy_out(attributes, _SCHED_ATTR.size.to_bytes(4, "little"))
         raise Errno(E2BIG)
-    _, policy, _, nice, priority, *_ = _SCHED_ATTR.unpack(task.space.copy_in(attributes, _SCHED_ATTR.size))
+    _, policy, details, nice, priority, *_ = _SCHED_ATTR.unpack(task.space.copy_in(attributes, _SCHED_ATTR.size))
+    if details & ~_FLAGS_KNOWN:
+        raise Errno(EINVAL)
     target = find_task(task, pid)
-    _set_policy(task, target, policy, priority)
+    _set_policy(task, target, policy, priority, bool(details & _FLAG_RESET_ON_FORK))
     if policy in _NORMAL:
         _set_nice(task, target.process, nice)
     return 0
@@ -126,7 +144,8 @@ def sched_getattr(task: Task, pid: int, attributes: int, size: int, how: int) ->
     target = find_task(task, pid)
     policy, priority = target.policy
     nice = target.process.nice if policy in _NORMAL else 0
-    data = _SCHED_ATTR.pack(_SCHED_ATTR.size, policy, 0, nice, priority, 0, 0, 0)
+    details = _FLAG_RESET_ON_FORK if target.resets_on_fork else 0
+    data = _SCHED_ATTR.pack(_SCHED_ATTR.size, policy, details, nice, priority, 0, 0, 0)
     task.space.copy_out(attributes, data)
     return 0
 
@@ -215,15 +234,36 @@ def nice(task: Task, increment: int) -> int:
     return 0
 
 
-def ioprio_get(task: Task, which: int, who: int) -> int:
+def _io_members(task: Task, which: int, who: int) -> list[Process]:
+    """IOPRIO_WHO_* are the PRIO_* of getpriority and one."""
     if which not in (1, 2, 3):
         raise Errno(EINVAL)
-    return 4  # IOPRIO_CLASS_NONE, level 4: the default
+    members = _members(task, which - 1, who)
+    if not members:
+        raise Errno(ESRCH)
+    return members
+
+
+def _io_priority(process: Process) -> int:
+    """What was set, or what follows from the nice value."""
+    return process.io_priority or _IO_BEST_EFFORT << _IO_CLASS_SHIFT | (process.nice + 20) // 5
+
+
+def ioprio_get(task: Task, which: int, who: int) -> int:
+    return min(map(_io_priority, _io_members(task, which, who)))
 
 
 def ioprio_set(task: Task, which: int, who: int, priority: int) -> int:
-    if which not in (1, 2, 3) or priority >> 13 > 3:
+    kind, level = priority >> _IO_CLASS_SHIFT, priority & (1 << _IO_CLASS_SHIFT) - 1
+    if not 0 <= kind < _IO_CLASSES or (level >= _IO_LEVELS if kind else level):
         raise Errno(EINVAL)
+    if kind == 1 and not task.credentials.capable(CAP_SYS_NICE):
+        raise Errno(EPERM)  # real time
+    credentials = task.credentials
+    for process in _io_members(task, which, who):
+        if process.uid not in (credentials.uid, credentials.euid) and not credentials.capable(CAP_SYS_NICE):
+            raise Errno(EPERM)
+        process.io_priority = priority
     return 0
 
 
@@ -246,6 +286,6 @@ ROWS: tuple[Row, ...] = (
     Row("getpriority", getpriority, "which:choice:priority who:int", FULL),
     Row("setpriority", setpriority, "which:choice:priority who:int nice:int", PARTIAL, _RECORDED),
     Row("nice", nice, "increment:int", PARTIAL, _RECORDED),
-    Row("ioprio_get", ioprio_get, "which:int who:int", STUB, "always the default priority"),
-    Row("ioprio_set", ioprio_set, "which:int who:int priority:int", STUB, "checked and forgotten"),
+    Row("ioprio_get", ioprio_get, "which:int who:int", FULL),
+    Row("ioprio_set", ioprio_set, "which:int who:int priority:int", PARTIAL, "recorded; nothing waits for a disk"),
 )

@@ -101,6 +101,7 @@ class Task:
         "process",
         "queued",
         "queues",
+        "resets_on_fork",
         "restart",
         "restartable",
         "robust_list",
@@ -157,6 +158,7 @@ class Task:
         self.vfork_done: WaitQueue | None = None  # where the parent sleeps until this child execs or ends
         self.usage = Usage()
         self.policy = (0, 0)  # scheduling policy and priority, recorded only
+        self.resets_on_fork = False  # SCHED_RESET_ON_FORK
         self.cpu_affinity = 1
         self.timer_slack = self.default_timer_slack = 50_000  # recorded only; the default is the parent's setting
 
