@@ -128,7 +128,8 @@ ERRORS: list[tuple[str, str | None, str, str]] = [
     ("bad operand", "arm64", "nop\nmov x0, 5x\nnop\n", "e.s:2: "),
     ("missing label", "i386", "nop\njmp there\nhere: nop\n", "e.s:2: cannot find a symbol: jmp there"),
     ("missing label in data", "i386", "nop\n# data\nx: .long 1\n.long y\n", "e.s:4: cannot find a symbol: .long y"),
-    ("numeric label", "x86_64", "nop\n1: nop\njmp 1b\n", "e.s:2: invalid label: 1: nop"),
+    ("numeric label in a macro", "x86_64", ".macro m\n1: nop\n.endm\nm\n", "e.s:4: invalid label: m"),
+    ("no such numeric label", "x86_64", "nop\n1: nop\njmp 2f\n", "e.s:3: "),
     ("label twice", "arm", "a: nop\nb: nop\na: nop\n", "e.s:3: the label 'a' stands in line 1 already"),
     ("what makes keystone exit", "arm", "nop\nx: nop\n.quad x\nnop\n", "e.s:3: invalid value for this fixup: .quad x"),
     ("AT&T syntax", "x86_64", "nop\nmov $60, %eax\n", "e.s:2: operands have no % and no $"),
@@ -172,7 +173,11 @@ HINTS: list[tuple[str, str, str]] = [
         "invalid operand: lea rsi, [rel x] (an address is loaded with lea rsi, [rip + LABEL])",
     ),
     ("i386", "inc [esp]", "invalid operand: inc [esp] (how wide is it? dword ptr [...], byte ptr, ...)"),
-    ("i386", "1: nop", "invalid label: 1: nop (a label begins with a letter)"),
+    (
+        "arm64",
+        "b 1b",
+        "invalid operand: b 1b (labels that are numbers work outside of macros, once defined)",
+    ),
 ]
 
 
@@ -228,6 +233,29 @@ room:   .space 100
     assert writable.address < (symbols.address("room") or 0) < writable.address + writable.memory_size
     assert b"fixed" in part(data, 0)
     assert parse_elf(BytesSource(data)).entry == symbols.address("_start")
+
+
+@pytest.mark.parametrize(
+    ("arch", "jump"),
+    [("x86_64", "jmp"), ("i386", "jmp"), ("arm64", "b"), ("arm", "b"), pytest.param("riscv64", "j", marks=needs_gnu)],
+)
+def test_labels_that_are_numbers(arch: str, jump: str) -> None:
+    source = """
+1:      nop             // not 1b: a comment
+x: 2:   {jump} {back}
+        {jump} {forth}
+# not 1f either
+1:      {jump} {here}
+        .ascii "1b 1f"
+        .byte '1', 0b1
+"""
+    named = source.replace("1: ", "a: ", 1).replace("1: ", "b: ", 1).replace("2: ", "c: ")
+    texts = (
+        source.format(jump=jump, back="1b", forth="1f", here="1b"),
+        named.format(jump=jump, back="a", forth="b", here="b"),
+    )
+    numbered, wanted = (part(assembler.assemble(text, "n.s", arch), 0) for text in texts)
+    assert numbered == wanted
 
 
 def test_signs_that_mean_something_else() -> None:

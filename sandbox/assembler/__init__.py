@@ -1,6 +1,7 @@
 """Assembly source to ELF programs: the one door to keystone, and to GNU as for riscv64.
 
 source.py             the form of a source file: header, text part, data part
+local_labels.py       labels that are numbers           operands.py   what keystone would get wrong
 keystone_process.py   x86_64, i386, arm64, arm: keystone, in a process of its own (keystone_child.py)
 gnu.py                riscv64: GNU as, or the ELF file kept beside the source
 image.py              writing the ELF file

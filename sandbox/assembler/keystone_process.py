@@ -115,7 +115,7 @@ _HINTS: tuple[tuple[str, str, str, str], ...] = (
     (f"{_X86} arm64", "", r"(^|\s)[@;]", "a comment begins with //"),
     ("arm", "", r"(^|\s);", "a comment begins with //"),
     ("arm64", "", r"\s#\s", "a comment begins with //"),
-    (f"{_X86} arm64 arm", "", r"^\d+:|\s\d+[bf]$", "a label begins with a letter"),
+    (f"{_X86} arm64 arm", "", r"^\d+:|\s\d+[bf]$", "labels that are numbers work outside of macros, once defined"),
     (_X86, "", r"^(global|section|extern|bits|default)\s", "that is NASM's: here .global NAME, .text, .data"),
     (_X86, "", r"\b(d[bwdq]|res[bwdq]|equ)\s", 'that is NASM\'s: here .ascii "TEXT", .byte N, .quad N, .space N'),
     ("x86_64", "operand", r"\boffset\b|\[\s*rel\b", "an address is loaded with lea rsi, [rip + LABEL]"),

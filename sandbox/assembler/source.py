@@ -7,6 +7,7 @@
 - A line `# data` ends the text part; what follows is the data part. They become two segments, text
   read-execute and data read-write, each on pages of its own: a page that is written and executed makes
   every store slow. Labels are shared. Zeros at the end of the data take no room in the file.
+- Labels may be numbers outside of macros: `1:`, and `1b`, `1f` for the last and the next one.
 - The program starts at `_start`, or at its first instruction.
 - As for GNU as, `.text`, `.data`, `.bss`, `.rodata` and `.section` with one of these names say to which part the
   following lines go, too; `.rodata` stands behind the code.
@@ -22,7 +23,7 @@ import re
 from dataclasses import dataclass
 
 from sandbox.abi import elf
-from sandbox.assembler import operands
+from sandbox.assembler import local_labels, operands
 from sandbox.errors import AssemblyError
 
 _DIRECTIVE_NAMES = """
@@ -127,7 +128,8 @@ def _lines(source: str, name: str, arch: str) -> tuple[list[Line], list[Line]]:
     blocks: list[tuple[str, int]] = []  # (what closes it, the line that opened it)
     conditions: list[int] = []
     defined: dict[str, int] = {}
-    for number, raw in enumerate(source.splitlines(), 1):
+    lines = source.splitlines()
+    for number, raw in enumerate(local_labels.rename(lines) if checked else lines, 1):
         where = f"{name}:{number}"
         text = "" if raw.startswith("#") else without_comment(raw).strip()
         section = _SECTION.match(text) if checked else None

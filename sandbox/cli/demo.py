@@ -199,7 +199,7 @@ _COLUMNS = {
     "name": "VM",
     "arch": "ISA",
     "weight": "WEIGHT",
-    "counted": "COUNTED BY THE GUEST",
+    "counted": "GUEST'S COUNT",
     "received": "RECEIVED",
     "entitled": "ENTITLED",
     "ratio": "RATIO",
