@@ -10,9 +10,11 @@ from sandbox.abi.flags import (
     AT_REMOVEDIR,
     F_GETFD,
     O_CLOEXEC,
+    O_CREAT,
     O_NONBLOCK,
     O_RDONLY,
     O_RDWR,
+    O_TMPFILE,
     RENAME_EXCHANGE,
 )
 from sandbox.vfs import inotify
@@ -21,6 +23,7 @@ from sandbox.vfs.inotify import (
     IN_ATTRIB,
     IN_CREATE,
     IN_DONT_FOLLOW,
+    IN_EXCL_UNLINK,
     IN_ISDIR,
     IN_MASK_ADD,
     IN_MASK_CREATE,
@@ -43,6 +46,26 @@ def watcher(w: World, path: bytes, mask: int = IN_ALL_EVENTS) -> int:
     fd = w.call("inotify_init1", O_NONBLOCK)
     assert w.call("inotify_add_watch", fd, path, mask) == 1
     return fd
+
+
+@CASES("inotify_add_watch")
+def a_directory_is_told_of_what_was_its_file(w: World) -> None:
+    w.directory(b"d")
+    all_of_it, named = watcher(w, b"d"), watcher(w, b"d", IN_ALL_EVENTS | IN_EXCL_UNLINK)
+    fd = w.open(b"d/f", O_RDWR | O_CREAT)
+    w.call("unlinkat", AT_FDCWD, b"d/f", 0)
+    assert events(w, all_of_it) == events(w, named) == ["create f", "open f", "delete f"]
+    assert w.call("write", fd, b"x", 1) == 1
+    w.call("close", fd)
+    assert events(w, all_of_it) == ["modify f", "close_write f"]
+    assert events(w, named) == []
+    if w.host:
+        return  # a stacked filesystem shows another inode number than its file has
+    fd = w.open(b"d", O_RDWR | O_TMPFILE)
+    name = f"#{w.fstat(fd)['ino']}"
+    w.call("close", fd)
+    assert events(w, all_of_it) == [f"open {name}", f"close_write {name}"]
+    assert events(w, named) == []
 
 
 def events(w: World, fd: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.abi import flags as F
-from sandbox.abi.errno import EACCES, EAGAIN, EBADF, EBUSY, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM, EPERM
+from sandbox.abi.errno import EACCES, EAGAIN, EBADF, EBUSY, EEXIST, EFAULT, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EPERM
 from sandbox.abi.flags import (
     MAP_ANONYMOUS,
     MAP_FIXED,
@@ -252,6 +252,19 @@ def locking_is_limited(w: GuestWorld) -> None:
     assert w.call("mlock", address, PAGE) == -EPERM
     assert w.call("mlockall", F.MCL_FUTURE) == -EPERM
     assert w.call("munlock", address, 2 * PAGE) == 0
+
+
+@CASES("munmap")
+def what_mmap_looks_at_first(w: World) -> None:
+    w.file(b"f", b"x")
+    fd = w.open(b"f", O_RDWR)
+    assert mmap(w, 0, 0, PROT_READ, F.MAP_SHARED, 77) == -EBADF, "the descriptor, before the length"
+    assert mmap(w, 0, 0, PROT_READ, F.MAP_SHARED, fd) == -EINVAL
+    for unknown in (1 << 10, 1 << 21, F.MAP_FIXED_NOREPLACE):
+        assert mmap(w, 0, PAGE, PROT_READ, F.MAP_SHARED_VALIDATE | unknown, fd) == -EOPNOTSUPP
+    address = mmap(w, 0, PAGE, PROT_READ, F.MAP_SHARED_VALIDATE | F.MAP_POPULATE, fd)
+    assert address > 0
+    assert w.call("munmap", address + 1, PAGE) == -EINVAL
 
 
 @CASES("membarrier")

@@ -125,6 +125,16 @@ def posix_cases(w: GuestWorld, settime: str, gettime: str, width: int) -> None:
     assert w.call(settime, timer, F.TIMER_ABSTIME, setting(width, 0, now + SECOND, 1), None) == 0
     pass_time(w, SECOND)
     assert w.pending_signals == bit(number)
+    w.task.process.discard_pending(bit(number))
+    w.machine.clock.advance(20 * SECOND)  # type: ignore[attr-defined]
+    now = w.machine.clock.monotonic()
+    assert w.call(settime, timer, F.TIMER_ABSTIME, setting(width, SECOND, now - 5 * SECOND, 1), None) == 0
+    pass_time(w, 0)
+    assert w.task.process.pending.queue[0].overrun == 5, "periods that were over before it was set"
+    w.task.process.discard_pending(bit(number))
+    assert w.call(settime, timer, F.TIMER_ABSTIME, setting(width, 1, now - 5 * SECOND, 1), None) == 0
+    pass_time(w, 0)
+    assert w.task.process.pending.queue[0].overrun == 2**31 - 1
     assert w.call(settime, 99, 0, setting(width, 0, 0), None) == -EINVAL
     assert w.call(settime, timer, 0, None, None) == -EINVAL
     assert w.call(gettime, 99, found) == -EINVAL

@@ -66,9 +66,7 @@ def inotify_rm_watch(task: Task, fd: int, number: int) -> int:
     return 0
 
 
-_MISSING = (
-    "no events of memory mappings, execve, unmounting, or changes made by the host; IN_EXCL_UNLINK is the default"
-)
+_MISSING = "no events of memory mappings, execve, unmounting, or changes made by the host"
 
 ROWS = [
     Row("inotify_init", inotify_init, "", PARTIAL, _MISSING),

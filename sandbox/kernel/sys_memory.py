@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from sandbox.abi import flags
 from sandbox.abi.errno import (
     EACCES,
-    EBADF,
     EBUSY,
     EINVAL,
     ENODEV,
@@ -36,7 +35,6 @@ from sandbox.abi.flags import (
     MREMAP_FIXED,
     MREMAP_MAYMOVE,
     O_ACCMODE,
-    O_PATH,
     O_RDWR,
     O_WRONLY,
     PROT_EXEC,
@@ -47,6 +45,7 @@ from sandbox.abi.flags import (
     PROT_WRITE,
     RLIMIT_AS,
 )
+from sandbox.kernel.lookup import opened
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
 from sandbox.kernel.sys_mlock import check_range, expect_lockable, is_locked, lock_mapping, whole_pages
 from sandbox.memory import PagedFile, PageSource
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
 PAGE = 4096
 _PROTECTIONS = PROT_READ | PROT_WRITE | PROT_EXEC
 _LOW_2G = 0x80000000
-_VALIDATED = 0x1FFFFF & ~MAP_SYNC  # what MAP_SHARED_VALIDATE accepts
+_VALIDATED = 0x1FFFFF & ~(MAP_SYNC | MAP_FIXED_NOREPLACE | 0x600)  # what MAP_SHARED_VALIDATE accepts
 _ZERO_DEVICE = (1, 5)
 
 
@@ -83,7 +82,11 @@ def _expect_regions(task: Task) -> None:
 
 
 def mmap(task: Task, address: int, length: int, protection: int, kind: int, fd: int, offset: int) -> int:
-    if offset & (PAGE - 1) or length == 0:
+    if offset & (PAGE - 1):
+        raise Errno(EINVAL)
+    if not kind & MAP_ANONYMOUS:
+        opened(task, fd)
+    if length == 0:
         raise Errno(EINVAL)
     _expect_regions(task)
     sharing = kind & MAP_TYPE
@@ -159,8 +162,6 @@ def mark_unwritable(task: Task, address: int) -> None:
 def _mapped_file(task: Task, fd: int, protection: int, shared: bool) -> tuple[PageSource | None, bytes]:
     """What a file mapping shows, and its name. /dev/zero is the same as no file."""
     file = task.files.get(fd)
-    if file.flags & O_PATH:
-        raise Errno(EBADF)
     mode = file.flags & O_ACCMODE
     if mode == O_WRONLY or (shared and protection & PROT_WRITE and mode != O_RDWR):
         raise Errno(EACCES)

@@ -136,7 +136,9 @@ class PosixTimer(IntervalTimer):
             assert self.pending is not None
             self.pending.overrun = min(self.pending.overrun + count, _MOST_OVERRUNS)
             return
-        info = SignalInfo(self.signal, SI_TIMER, timer=self.number, overrun=count - 1, value=self.value)
+        info = SignalInfo(
+            self.signal, SI_TIMER, timer=self.number, overrun=min(count - 1, _MOST_OVERRUNS), value=self.value
+        )
         self.pending = info
         task = process.threads.get(self.thread) if self.notify == _SIGEV_THREAD_ID else None
         if task is not None:
@@ -198,7 +200,7 @@ def _timer_settime(width: int) -> Callable[[Task, int, int, int, int], int]:
         if value:
             deadline = timer.now() + value
             if how & TIMER_ABSTIME:
-                deadline = timer.now() + max(0, value - clock_now(task, timer.clock_id))
+                deadline = timer.now() + value - clock_now(task, timer.clock_id)  # long ago: periods were missed
         timer.overrun = 0
         timer.arm(deadline, interval if value else 0)
         if old:

@@ -100,6 +100,10 @@ class OpenFile:
     def close(self) -> None:
         """Called once, when the last reference has gone; not to be called by others."""
 
+    def described(self) -> bytes:
+        """Lines of its own in /proc/PID/fdinfo."""
+        return b""
+
     # -- what it is -------------------------------------------------------------------------------------
 
     @property

@@ -101,6 +101,14 @@ class InotifyFile(AnonymousFile):
         self._events.clear()
         self._anonymous.watchers -= 1
 
+    def described(self) -> bytes:
+        """What /proc/PID/fdinfo shows of the watches."""
+        return b"".join(
+            b"inotify wd:%x ino:%x sdev:%x mask:%x ignored_mask:0 \n"
+            % (watch.number, watch.node.ino, watch.node.filesystem.device, watch.mask)
+            for watch in self._watches.values()
+        )
+
     # -- events -----------------------------------------------------------------------------------------
 
     def queue_event(self, number: int, mask: int, cookie: int = 0, name: bytes = b"") -> None:
@@ -142,10 +150,11 @@ class InotifyFile(AnonymousFile):
 # -- what happened -----------------------------------------------------------------------------------------
 
 
-def notify(node: Node, mask: int, name: bytes = b"", cookie: int = 0) -> None:
-    """Something happened to `node`, or to its entry `name`. `mask` may include IN_ISDIR."""
+def notify(node: Node, mask: int, name: bytes = b"", cookie: int = 0, unlinked: bool = False) -> None:
+    """Something happened to `node`, or to its entry `name`, which may be `unlinked` and still open. `mask` may include
+    IN_ISDIR."""
     for watch in tuple(node.watches or ()):
-        if not watch.mask & mask & IN_ALL_EVENTS:
+        if not watch.mask & mask & IN_ALL_EVENTS or (unlinked and watch.mask & IN_EXCL_UNLINK):
             continue
         watch.inotify.queue_event(watch.number, mask, cookie, name)
         if watch.mask & IN_ONESHOT:
@@ -157,10 +166,10 @@ def notify_place(place: Place, mask: int) -> None:
     if place.node.is_directory:
         mask |= IN_ISDIR
     parent = place.parent
-    if parent is not None and parent.node.watches is not None and not place.removed:
-        notify(parent.node, mask, place.name)
+    if parent is not None and parent.node.watches is not None:
+        notify(parent.node, mask, place.name, unlinked=place.removed)
     if place.node.watches is not None:
-        notify(place.node, mask)
+        notify(place.node, mask, unlinked=place.removed)
 
 
 def deleted(node: Node) -> None:

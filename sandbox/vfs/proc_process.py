@@ -226,7 +226,8 @@ def find_file(view: ProcessView, fd: int) -> tuple[OpenFile, bool] | None:
 def fdinfo(file: OpenFile, close_on_exec: bool) -> bytes:
     mount = file.place.mount.number if file.place is not None else 0
     flags = file.flags | (0o2000000 if close_on_exec else 0)
-    return f"pos:\t{file.position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{file.node.ino}\n".encode()
+    general = f"pos:\t{file.position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{file.node.ino}\n".encode()
+    return general + file.described()
 
 
 # name -> (mode, function). What needs more than the view is in `procfs`.
