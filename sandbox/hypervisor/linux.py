@@ -26,7 +26,7 @@ from sandbox.kernel.task import Credentials
 from sandbox.kernel.views import KernelView
 from sandbox.machine import Machine
 from sandbox.memory import PAGE_SIZE, FramePool
-from sandbox.vfs.mount import Mounts
+from sandbox.vfs.mount import Mounts, nobody_executes
 from sandbox.vfs.node import OpenFile
 from sandbox.vfs.overlay import Overlay
 from sandbox.vfs.root import build_root, get_file, mount_at, mount_host, mount_proc
@@ -157,6 +157,7 @@ class LinuxGround:
         with contextlib.suppress(Errno):
             self._tree.unmount(b"/proc")
         self._tree.devices = dict(self._devices)
+        self._tree.executing = nobody_executes
 
     def _streams(self, machine: LinuxMachine) -> list[OpenFile]:
         console = self._surroundings.console

@@ -207,6 +207,11 @@ class MountView:
 DeviceOpener = Callable[[Node, int, "object | None"], OpenFile]
 
 
+def nobody_executes(node: Node) -> bool:
+    """While no machine runs on the tree."""
+    return False
+
+
 class Mounts:
     """The mount table. The first device number is given to the root filesystem, and so on: st_dev is repeatable.
 
@@ -216,7 +221,7 @@ class Mounts:
 
     def __init__(self, root_filesystem: Filesystem, read_only: bool = False, source: bytes = b"rootfs") -> None:
         self.devices: dict[tuple[int, int], DeviceOpener] = {}
-        self.executing: Callable[[Node], bool] = lambda node: False
+        self.executing: Callable[[Node], bool] = nobody_executes
         self._mounts: list[Mount] = []
         self._numbers = 0
         root = self._add(root_filesystem, None, read_only, source)
