@@ -62,8 +62,11 @@ def test_sizes_have_units_for_people(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["data", "64M"]
 
 
-def test_what_is_said_of_a_volume_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_said_of_a_volume_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Only who wants to mount one may want to make one."""
+    monkeypatch.chdir(tmp_path)
     assert main(["volume", "create", "data", "--size", "1M"]) == 0
     for arguments in (["rm", "dada"], ["export", "dada", "x.tar"]):
         assert main(["volume", *arguments]) == 125
@@ -72,6 +75,9 @@ def test_what_is_said_of_a_volume_that_is_not_there(capsys: pytest.CaptureFixtur
         )
     assert main(["run", "-v", "other:/data", "hello"]) == 125
     assert "other: 'sandbox volume create other --size 64M' makes it" in capsys.readouterr().err
+    Path("x").mkdir()
+    assert main(["run", "-v", "x:/data", "hello"]) == 125
+    assert "no volume named x: the host's directory is written ./x, and" in capsys.readouterr().err
     assert main(["volume", "rm", "none", "data", "no"]) == 125
     assert capsys.readouterr().err.count("\n") == 2
     assert main(["volume", "ls", "--json"]) == 0 and capsys.readouterr().out == "[]\n"

@@ -105,7 +105,7 @@ def _open_missing_streams() -> None:
 def _dispatch(words: list[str]) -> int:
     name = words[0] if words else "--help"
     if name in ("-h", "--help", "help"):
-        if len(words) > 1 and words[1] in BY_NAME:
+        if len(words) > 1 and not words[1].startswith("-"):
             return _dispatch([words[1], "--help"])
         print(overview(), end="")
         return 0

@@ -50,7 +50,8 @@ def disasm(arguments: list[str]) -> int:
     parser = Parser(
         "disasm",
         "List the code of an ELF program, or of a .s file once assembled, with its symbols.",
-        "  sandbox disasm hello.s\n  sandbox disasm /bin/busybox | less\n  sandbox disasm --arch riscv64 raw.bin",
+        "  sandbox disasm hello.s\n  sandbox disasm /bin/busybox | less\n  sandbox disasm --arch riscv64 raw.bin\n"
+        "  sandbox disasm --arch arm64 hello           a guest that comes with the package",
     )
     parser.add_argument("file", metavar="FILE", help="an ELF program, a .s file, or raw code with --arch; - is stdin")
     parser.add_argument("--arch", choices=ARCHES, help="whose code a raw file is; overrides a .s file's header")
@@ -59,6 +60,7 @@ def disasm(arguments: list[str]) -> int:
 
     from sandbox.loader.listing import list_program
 
+    given.file = _guest(given.file, given.arch) or given.file
     if given.file == "-":
         data = sys.stdin.buffer.read()
     elif given.file.endswith(".s"):
@@ -80,6 +82,16 @@ def disasm(arguments: list[str]) -> int:
     else:
         sys.stdout.writelines(line + "\n" for line in lines)
     return 0
+
+
+def _guest(name: str, arch: str | None) -> str | None:
+    """The source of the guest that this names, when it is no file; for x86_64 when there is a choice."""
+    if "/" in name or name == "-" or os.path.isfile(name):
+        return None
+    from sandbox.guests import guests
+
+    found = [guest for guest in guests() if guest.name == name and arch in (None, guest.arch)]
+    return str(max(found, key=lambda guest: guest.arch == "x86_64").path) if found else None
 
 
 def _must_exist(path: str) -> None:

@@ -73,7 +73,8 @@ def find_isa(
     try:
         fs = FsContext(root, walk(mounts, root, root, cwd, credentials))
     except Errno as error:
-        raise ConfigurationError(f"the working directory {cwd!r} cannot be entered ({error})") from None
+        where, why = cwd.decode("utf-8", "backslashreplace"), os.strerror(error.number).lower()
+        raise ConfigurationError(f"the working directory {where} cannot be entered in the guest: {why}") from None
 
     def open_program(path: bytes) -> PageSource:
         return executable(walk(mounts, fs.root, fs.cwd, path, credentials), credentials)

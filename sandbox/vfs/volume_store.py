@@ -62,7 +62,10 @@ class VolumeStore:
     def open(self, name: str, clock: Clock, read_only: bool = False) -> VolumeFs:
         """Close it to give the lock back. Raises ConfigurationError when there is no such volume, StateError when it
         is in use or damaged."""
-        home = self._existing(name, f"'sandbox volume create {name} --size 64M' makes it")
+        advice = f"'sandbox volume create {name} --size 64M' makes it"
+        if os.path.isdir(name):
+            advice = f"the host's directory is written ./{name}, and {advice}"
+        home = self._existing(name, advice)
         lock = _lock(home, name, exclusive=not read_only)
         try:
             return _LockedVolume(str(home / "image"), clock, read_only, lock)
