@@ -52,6 +52,16 @@ ENDS = {
     "deep_symlinks": "ELOOP",
     "deep_directories": "ERANGE",
     "locks": "ENOLCK",
+    "holes": "survived",
+    "long_calls": "survived",
+    "scattered": "survived",
+    "nested_sets": "ENOSPC",
+    "chained_sets": "ELOOP",
+    "watchers": "EMFILE",
+    "signals_to_threads": "EAGAIN",
+    "undoing": "ENOMEM",
+    "mounts": "ENOSPC",
+    "long_links": "ENOSPC",
 }
 ISAS = ("x86_64", "i386", "arm64", "arm", "riscv64")
 # Each attack on one ISA, the ISAs in turn: the kernel is the same, and each ISA meets attacks of all kinds.

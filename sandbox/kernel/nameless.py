@@ -1,6 +1,9 @@
-"""Where the files without a name live that are no pipes: anonymous inodes and memfds. One per machine."""
+"""Where the files without a name live that are no pipes: anonymous inodes and memfds; and what
+a guest has mounted. One per machine."""
 
 from __future__ import annotations
+
+from weakref import WeakSet
 
 from sandbox.clock import Clock
 from sandbox.memory import Account, FramePool
@@ -13,6 +16,7 @@ class Nameless:
         self.anonymous = AnonymousFs()
         self.memory = Tmpfs(pool, account, clock)
         self.memory.device = 0x1
+        self.mounted: WeakSet[Tmpfs] = WeakSet()  # by the guest
 
     def close(self) -> None:
         self.memory.close()

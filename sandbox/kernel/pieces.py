@@ -1,7 +1,8 @@
 """Calls that do as much as a guest asks for do it in pieces: between two of them everybody else has a turn.
 
 A handler keeps in `task.restart` how far it is and calls `give_way`, which puts the task behind those that are ready.
-No signal but SIGKILL ends that sleep, so to the guest it is one call. A piece is a number of bytes, never a time: deterministic machines repeat it. Neighbours: `transfer`, `loop` (which charges a piece).
+No signal but SIGKILL ends that sleep, so to the guest it is one call. A piece is a number of bytes, never a
+time: deterministic machines repeat it. Neighbours: `transfer`, `loop` (which charges a piece).
 """
 
 from __future__ import annotations

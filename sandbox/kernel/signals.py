@@ -27,6 +27,7 @@ from sandbox.abi.signals import (
 )
 
 if TYPE_CHECKING:
+    from sandbox.kernel.linux import LinuxMachine
     from sandbox.kernel.process import Process
     from sandbox.kernel.task import Task
 
@@ -114,6 +115,8 @@ class SignalActions:
 
 
 MOST_QUEUED = 1024  # real-time signals that wait in one queue, whatever RLIMIT_SIGPENDING says: they are host memory
+MOST_OF_ALL = 16384  # in all queues of a machine; but
+FEW_QUEUED = 32  # in each are had without a look at the others
 
 
 class PendingSignals:
@@ -126,12 +129,13 @@ class PendingSignals:
         self.bits = 0
         self.queue: list[SignalInfo] = []
 
-    def add(self, info: SignalInfo) -> None:
+    def add(self, info: SignalInfo, full: bool = False) -> None:
+        """`full`: whatever this queue holds, the machine's hold too much (`is_full`)."""
         mask = bit(info.number)
         if self.bits & mask and info.number < SIGRTMIN:
             return  # a standard signal is pending at most once
         self.bits |= mask
-        if info.number >= SIGRTMIN and len(self.queue) >= MOST_QUEUED:
+        if info.number >= SIGRTMIN and (full or len(self.queue) >= MOST_QUEUED):
             return
         info.queued = True
         self.queue.append(info)
@@ -191,6 +195,15 @@ def set_mask(task: Task, mask: int) -> None:
     task.attention = True
 
 
+def is_full(kernel: LinuxMachine, pending: PendingSignals) -> bool:
+    """Whether no more real-time signals are queued here."""
+    if len(pending.queue) < FEW_QUEUED:
+        return False
+    processes = sum(len(process.pending.queue) for process in kernel.processes.values())
+    threads = sum(len(task.signals.pending.queue) for task in kernel.tasks.values())
+    return len(pending.queue) >= MOST_QUEUED or processes + threads >= MOST_OF_ALL
+
+
 def send_to_task(task: Task, info: SignalInfo) -> None:
     """Direct a signal at one thread (tgkill, faults)."""
     if task.state == "dead" or not _accept(task.process, info.number, task):
@@ -198,7 +211,8 @@ def send_to_task(task: Task, info: SignalInfo) -> None:
     if info.number == SIGKILL:
         task.kernel.kill_process(task.process, info)
         return
-    task.signals.pending.add(info)
+    pending = task.signals.pending
+    pending.add(info, is_full(task.kernel, pending))
     task.process.signal_arrival.wake()
     task.attention = True
     if is_deliverable(task):
@@ -212,7 +226,7 @@ def send_to_process(process: Process, info: SignalInfo) -> None:
     if info.number == SIGKILL:
         process.kernel.kill_process(process, info)
         return
-    process.pending.add(info)
+    process.pending.add(info, is_full(process.kernel, process.pending))
     process.signal_arrival.wake()
     mask = bit(info.number)
     receiver = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.abi.errno import EINVAL, ENOTDIR, Errno
+from sandbox.abi.errno import EINVAL, EMFILE, ENOTDIR, Errno
 from sandbox.abi.flags import AT_FDCWD, O_CLOEXEC, O_NONBLOCK, R_OK
 from sandbox.kernel.lookup import find, install, namespace, opened
 from sandbox.kernel.row import PARTIAL, Row
@@ -19,6 +19,7 @@ from sandbox.vfs.inotify import (
     IN_MASK_CREATE,
     IN_ONESHOT,
     IN_ONLYDIR,
+    MAX_INSTANCES,
     InotifyFile,
 )
 
@@ -39,6 +40,8 @@ def inotify_init1(task: Task, flags: int) -> int:
     if flags & ~(O_CLOEXEC | O_NONBLOCK):
         raise Errno(EINVAL)
     task.files.expect_room()
+    if task.kernel.nameless.anonymous.watchers >= MAX_INSTANCES:
+        raise Errno(EMFILE)
     file = InotifyFile(task.kernel.nameless.anonymous, flags & O_NONBLOCK)
     return install(task, file, bool(flags & O_CLOEXEC))
 

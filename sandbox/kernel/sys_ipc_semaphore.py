@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sandbox.abi import ipc as ipc_abi
-from sandbox.abi.errno import E2BIG, EAGAIN, EFBIG, EINVAL, ERANGE, Errno
+from sandbox.abi.errno import E2BIG, EAGAIN, EFBIG, EINVAL, ENOMEM, ERANGE, Errno
 from sandbox.abi.ipc import IPC_NOWAIT, SEM_UNDO
 from sandbox.kernel.ipc import READ, WRITE, IpcObject, command_of, now
 from sandbox.kernel.row import FULL, PARTIAL, Row
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_IN_SET = 1024  # SEMMSL
 MOST_OPERATIONS = 500  # SEMOPM
+MOST_ADJUSTMENTS = 32768  # that SEM_UNDO owes in a machine, but for those of one call: they are in the host's memory
 LARGEST = 32767  # SEMVMX, and the largest adjustment
 
 Operation = tuple[int, int, int]  # number, change, flags
@@ -39,7 +40,7 @@ class SemaphoreSet(IpcObject):
         return ipc_abi.SEMID_DS[isa].pack(*self.permissions(), self.operated, self.changed, len(self.values))
 
     def attempt(self, task: Task, operations: list[Operation]) -> Operation | None:
-        """All of them at once, or none: then the one that has to wait. Raises Errno(ERANGE)."""
+        """All of them at once, or none: then the one that has to wait. Raises Errno(ERANGE, ENOMEM)."""
         values = self.values.copy()
         owed = dict(self.adjustments.get(task.process, {}))
         for operation in operations:
@@ -53,9 +54,11 @@ class SemaphoreSet(IpcObject):
                 owed[number] = owed.get(number, 0) - change
                 if not -LARGEST - 1 <= owed[number] <= LARGEST:
                     raise Errno(ERANGE)
+        owed = {number: change for number, change in owed.items() if change}
+        if len(owed) > len(self.adjustments.get(task.process, ())) and _adjustments(task.kernel) >= MOST_ADJUSTMENTS:
+            raise Errno(ENOMEM)
         changed = values != self.values
         self.values = values
-        owed = {number: change for number, change in owed.items() if change}
         if owed:
             self.adjustments[task.process] = owed
         else:
@@ -78,6 +81,10 @@ class SemaphoreSet(IpcObject):
         """Its value has been set: nothing is owed any more."""
         for owed in self.adjustments.values():
             owed.pop(number, None)
+
+
+def _adjustments(kernel: LinuxMachine) -> int:
+    return sum(len(owed) for semaphores in kernel.ipc.sets for owed in semaphores.adjustments.values())
 
 
 def _sleepers(kernel: LinuxMachine, semaphores: SemaphoreSet, number: int, for_zero: bool) -> Iterator[Task]:

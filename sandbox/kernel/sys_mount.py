@@ -13,7 +13,7 @@ from sandbox.abi.errno import EBUSY, EINVAL, ENODEV, ENOSPC, ENOTDIR, EPERM, Err
 from sandbox.abi.flags import AT_FDCWD, MS_BIND, MS_RDONLY, MS_REMOUNT
 from sandbox.kernel.lookup import find
 from sandbox.kernel.row import PARTIAL, Row
-from sandbox.vfs.tmpfs import Tmpfs
+from sandbox.vfs.tmpfs import MountedTmpfs, Tmpfs
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -93,7 +93,7 @@ def _tmpfs(task: Task, options: bytes) -> Tmpfs:
             mode = _number(value, 8) & 0o7777
         elif name not in (b"", b"nr_inodes", b"nr_blocks", b"uid", b"gid", b"huge", b"inode64", b"inode32"):
             raise Errno(EINVAL)
-    return Tmpfs(kernel.pool, kernel.account, kernel.clock, limit or None, mode)
+    return MountedTmpfs(kernel.pool, kernel.account, kernel.clock, limit or None, mode, kernel.nameless.mounted)
 
 
 def _size(value: bytes, whole: int) -> int:

@@ -43,11 +43,11 @@ from sandbox.kernel.delivery import take_signal
 from sandbox.kernel.frames.siginfo import packed_info
 from sandbox.kernel.row import FULL, Row
 from sandbox.kernel.signals import (
-    MOST_QUEUED,
     Action,
     AlternateStack,
     PendingSignals,
     SignalInfo,
+    is_full,
     send_to_process,
     send_to_task,
     set_mask,
@@ -314,7 +314,9 @@ def send_queued(task: Task, process: Process, number: int, info: int) -> int:
 
 def _check_queue(task: Task, pending: PendingSignals, number: int) -> None:
     """RLIMIT_SIGPENDING bounds what can be queued; a standard signal loses what it carries instead."""
-    if number >= SIGRTMIN and len(pending.queue) >= min(MOST_QUEUED, task.limits.soft(RLIMIT_SIGPENDING)):
+    if number >= SIGRTMIN and (
+        len(pending.queue) >= task.limits.soft(RLIMIT_SIGPENDING) or is_full(task.kernel, pending)
+    ):
         raise Errno(EAGAIN)
 
 

@@ -23,6 +23,7 @@ class AnonymousFs(Filesystem):
         super().__init__()
         self.device = 0xD
         self.watchers = 0  # inotify descriptors: while there are none, nobody need be told anything
+        self.inotify_watches = self.inotify_events = 0  # of all of them
         self.epoll_watches = 0
         self.epoll_nested = 0  # of those, of epoll sets
         self.cookie = 0  # of the last rename that was told

@@ -28,8 +28,10 @@ IN_UNMOUNT, IN_Q_OVERFLOW, IN_IGNORED = 0x2000, 0x4000, 0x8000
 IN_ONLYDIR, IN_DONT_FOLLOW, IN_EXCL_UNLINK = 0x1000000, 0x2000000, 0x4000000
 IN_MASK_CREATE, IN_MASK_ADD, IN_ISDIR, IN_ONESHOT = 0x10000000, 0x20000000, 0x40000000, 0x80000000
 
+MAX_INSTANCES = 128  # of a machine, as max_user_instances; and so on
 MAX_WATCHES = 8192
-MAX_QUEUED = 16384
+MAX_QUEUED = 16384  # events of one instance
+MAX_HELD = 32768  # events of all instances: they are in the host's memory
 FIONREAD = 0x541B
 _EVENT = Struct("<iIII")  # wd, mask, cookie, length of the name with its padding
 
@@ -65,8 +67,9 @@ class InotifyFile(AnonymousFile):
                     raise Errno(EEXIST)
                 watch.mask = watch.mask | mask if mask & IN_MASK_ADD else mask
                 return watch.number
-        if len(self._watches) >= MAX_WATCHES:
+        if self._anonymous.inotify_watches >= MAX_WATCHES:
             raise Errno(ENOSPC)
+        self._anonymous.inotify_watches += 1
         self._last += 1
         watch = Watch(self, self._last, node, mask)
         self._watches[watch.number] = watch
@@ -86,6 +89,7 @@ class InotifyFile(AnonymousFile):
         """The watch is over; the program is told so."""
         if self._watches.pop(watch.number, None) is None:
             return
+        self._anonymous.inotify_watches -= 1
         node = watch.node
         if node.watches is not None:
             node.watches.remove(watch)
@@ -98,6 +102,7 @@ class InotifyFile(AnonymousFile):
     def close(self) -> None:
         for watch in list(self._watches.values()):
             self.forget(watch, tell=False)
+        self._anonymous.inotify_events -= len(self._events)
         self._events.clear()
         self._anonymous.watchers -= 1
 
@@ -117,11 +122,12 @@ class InotifyFile(AnonymousFile):
         events = self._events
         if events and events[-1] == event:
             return  # the same thing twice in a row is one event
-        if len(events) == MAX_QUEUED:
+        if len(events) >= MAX_QUEUED or self._anonymous.inotify_events >= MAX_HELD:
             event = _EVENT.pack(-1, IN_Q_OVERFLOW, 0, 0)
-        elif len(events) > MAX_QUEUED:
-            return
+            if events and events[-1] == event:
+                return
         events.append(event)
+        self._anonymous.inotify_events += 1
         self.queue.wake()
 
     def read(self, count: int, offset: int | None = None) -> bytes:
@@ -133,6 +139,7 @@ class InotifyFile(AnonymousFile):
         taken = []
         while events and len(events[0]) <= count:
             event = events.popleft()
+            self._anonymous.inotify_events -= 1
             count -= len(event)
             taken.append(event)
         return b"".join(taken)

@@ -115,10 +115,7 @@ class OverlayDirectory(TreeDirectory):
         if self.lower is None or self.filesystem.lower_lookup(self.lower, name) is None:
             super().drop(name)
             return
-        if name not in self.entries:
-            self.filesystem.charge(1)
-        self.entries[name] = None
-        self.filesystem.entry_changed(self, name)
+        self.put(name, None)
 
     def is_empty(self) -> bool:
         return not self.names()

@@ -6,6 +6,8 @@ account) or in names. Neighbours: `tree` (all of the mechanism), `overlay` (take
 
 from __future__ import annotations
 
+from collections.abc import MutableSet
+
 from sandbox.abi.errno import ENOSPC, Errno
 from sandbox.clock import Clock
 from sandbox.errors import OutOfMemory
@@ -93,3 +95,32 @@ class Tmpfs(TreeFilesystem):
         free = self.free_pages
         files = max(0, self.max_entries - self.entries)
         return StatFs(self.magic, PAGE, self.limit_pages, free, free, self.max_entries, files)
+
+
+class MountedTmpfs(Tmpfs):
+    """One that a guest has made. All of its `family` together hold as many names as one may: names are in the host's
+    memory, however many filesystems they are in."""
+
+    def __init__(
+        self,
+        pool: FramePool,
+        account: Account,
+        clock: Clock,
+        limit: int | None,
+        root_mode: int,
+        family: MutableSet[Tmpfs],
+    ) -> None:
+        self._family = family
+        super().__init__(pool, account, clock, limit, root_mode)
+        family.add(self)
+
+    def charge(self, entries: int, force: bool = True) -> None:
+        if not force and sum(each.entries for each in self._family) + entries > max(
+            MINIMUM_ENTRIES, self.account.limit
+        ):
+            raise Errno(ENOSPC)
+        super().charge(entries, force)
+
+    def close(self) -> None:
+        self._family.discard(self)
+        super().close()

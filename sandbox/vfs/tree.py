@@ -30,6 +30,11 @@ from sandbox.vfs.tree_node import Content, TreeFile, TreeLink, TreeNode, TreeSpe
 MAX_LINKS = 65000
 
 
+def weight(name: bytes, node: TreeNode | None) -> int:
+    """How many entries one counts for: what a long name or target takes is the host's memory, or a volume's room."""
+    return 1 + (len(name) + (len(node.target) if isinstance(node, TreeLink) else 0) >> 6)
+
+
 class TreeDirectory(TreeNode):
     """`entries` maps names to nodes; None is a whiteout (overlay only)."""
 
@@ -48,16 +53,16 @@ class TreeDirectory(TreeNode):
     def find(self, name: bytes) -> TreeNode | None:
         return self.entries.get(name)
 
-    def put(self, name: bytes, node: TreeNode, force: bool = True) -> None:
+    def put(self, name: bytes, node: TreeNode | None, force: bool = True) -> None:
         """Set an entry. `force`: even beyond the limit of entries (a rename does not fail for want of room)."""
-        if name not in self.entries:
-            self.filesystem.charge(1, force)
+        more = weight(name, node) - (weight(name, self.entries[name]) if name in self.entries else 0)
+        if more:
+            self.filesystem.charge(more, force)
         self.entries[name] = node
         self.filesystem.entry_changed(self, name)
 
     def drop(self, name: bytes) -> None:
-        del self.entries[name]
-        self.filesystem.charge(-1)
+        self.filesystem.charge(-weight(name, self.entries.pop(name)))
         self.filesystem.entry_changed(self, name)
 
     def is_empty(self) -> bool:

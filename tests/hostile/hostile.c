@@ -11,11 +11,16 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -490,6 +495,170 @@ static void locks(void)
     refused();
 }
 
+/* ---- much at once */
+
+static void survived(void)
+{
+    write(1, "survived\n", 9);
+    _exit(0);
+}
+
+static void holes(void)
+{
+    int files[2] = {open("sparse", O_CREAT | O_RDWR, 0600), memfd_create("sparse", 0)};
+    for (int i = 0; i < 2; i++) {
+        MUST(ftruncate(files[i], 1LL << 43));
+        MUST(pwrite(files[i], "x", 1, 1LL << 42));
+        MUST(fallocate(files[i], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 1, (1LL << 43) - 1));
+    }
+    survived();
+}
+
+static void long_calls(void)
+{
+    static char block[1 << 20];
+    static struct iovec pieces[64];
+    for (int i = 0; i < 64; i++)
+        pieces[i] = (struct iovec){block, sizeof block};
+    int zero = open("/dev/zero", O_RDONLY), null = open("/dev/null", O_WRONLY);
+    int sparse = open("sparse", O_CREAT | O_RDWR, 0600);
+    MUST(ftruncate(sparse, 1LL << 40));
+    long whole = 64l << 20;
+    if (readv(zero, pieces, 64) != whole || writev(null, pieces, 64) != whole || preadv(sparse, pieces, 64, 7) != whole)
+        _exit(91);
+    if (process_vm_readv(getpid(), pieces, 64, pieces, 64, 0) != whole)
+        _exit(92);
+    off_t from = 3;
+    if (sendfile(null, sparse, &from, whole) != whole || from != whole + 3)
+        _exit(93);
+    survived();
+}
+
+/* A page each in regions that need a leaf of the page table each; then all of them at once. */
+static void scattered(void)
+{
+    char *base = (char *)0x20000000;
+    int count = sizeof(long) == 8 ? 2000 : 400, fd = memfd_create("one", 0);
+    MUST(ftruncate(fd, 1 << 21));
+    for (int i = 0; i < count; i++) {
+        char *place = base + ((long)i << 21);
+        MUST(mmap(place, 1 << 21, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
+        *place = 1;
+    }
+    MUST(madvise(base, (long)count << 21, MADV_DONTFORK));
+    if (!fork())
+        _exit(0);
+    wait(NULL);
+    MUST(madvise(base, (long)count << 21, MADV_DONTNEED));
+    for (int i = 0; i < count; i++)
+        if (base[(long)i << 21] != 1)
+            _exit(91);
+    MUST(ftruncate(fd, 0));
+    survived();
+}
+
+static void nested_sets(void)
+{
+    static int sets[3][64];
+    struct epoll_event event = {.events = EPOLLIN};
+    for (int i = 0; i < 3 * 64; i++)
+        MUST(sets[i / 64][i % 64] = epoll_create1(0));
+    for (int i = 0; i < 2 * 64; i++)
+        for (int j = 0; j < 64; j++)
+            if (epoll_ctl(sets[i / 64 + 1][i % 64], EPOLL_CTL_ADD, sets[i / 64][j], &event))
+                refused();
+}
+
+static void chained_sets(void)
+{
+    take_descriptors();
+    struct epoll_event event = {.events = EPOLLIN};
+    for (int last = epoll_create1(0);;) {
+        int next = epoll_create1(0);
+        if (next < 0 || epoll_ctl(last, EPOLL_CTL_ADD, next, &event))
+            refused();
+        last = next;
+    }
+}
+
+/* ---- what the kernel keeps for others */
+
+static void watchers(void)
+{
+    for (;;) {
+        int fd = inotify_init();
+        if (fd < 0 || inotify_add_watch(fd, ".", IN_ALL_EVENTS) < 0)
+            break;
+    }
+    int refusal = errno;
+    for (int i = 0; i < 400; i++) {
+        close(open("a", O_CREAT | O_RDWR, 0600));
+        close(open("b", O_CREAT | O_RDWR, 0600));
+    }
+    errno = refusal;
+    refused();
+}
+
+static void signals_to_threads(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    siginfo_t info = {.si_code = SI_QUEUE};
+    for (int i = 0; i < 20000; i++)
+        kill(getpid(), SIGRTMIN + 2);
+    while (syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), SIGRTMIN, &info) == 0)
+        ;
+    refused();
+}
+
+static void undoing(void)
+{
+    static struct sembuf operations[500];
+    int sets[16];
+    for (int i = 0; i < 500; i++)
+        operations[i] = (struct sembuf){i, 1, SEM_UNDO};
+    for (int i = 0; i < 16; i++)
+        MUST(sets[i] = semget(IPC_PRIVATE, 500, 0600));
+    for (;;) {
+        for (int i = 0; i < 16; i++)
+            if (semop(sets[i], operations, 500))
+                refused();
+        pid_t pid = fork();
+        if (pid) {
+            waitpid(pid, NULL, 0);
+            _exit(0);
+        }
+    }
+}
+
+static void mounts(void)
+{
+    char name[40];
+    for (int i = 0;; i++) {
+        snprintf(name, sizeof name, "mount%d", i);
+        mkdir(name, 0700);
+        if (mount("none", name, "tmpfs", 0, NULL))
+            refused();
+        for (int j = 0; j < 1000; j++) {
+            snprintf(name, sizeof name, "mount%d/%d", i, j);
+            if (mkdir(name, 0700))
+                refused();
+        }
+    }
+}
+
+static void long_links(void)
+{
+    static char target[4095], name[20];
+    memset(target, 'x', sizeof target - 1);
+    for (int i = 0;; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        if (symlink(target, name))
+            refused();
+    }
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -502,7 +671,9 @@ static const struct {
     {"queued_signals", queued_signals}, {"timers", timers}, {"faults", faults}, {"futexes", futexes},
     {"robust_lists", robust_lists}, {"memory", memory}, {"overcommitted", overcommitted}, {"mappings", mappings},
     {"full_disk", full_disk}, {"names", names}, {"deep_symlinks", deep_symlinks},
-    {"deep_directories", deep_directories}, {"locks", locks},
+    {"deep_directories", deep_directories}, {"locks", locks}, {"holes", holes}, {"long_calls", long_calls},
+    {"scattered", scattered}, {"nested_sets", nested_sets}, {"chained_sets", chained_sets}, {"watchers", watchers},
+    {"signals_to_threads", signals_to_threads}, {"undoing", undoing}, {"mounts", mounts}, {"long_links", long_links},
 };
 
 int main(int count, char **arguments)
