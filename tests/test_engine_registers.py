@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.engine import ISAS, Context, Engine, StopReason, engine_kind
+from sandbox.engine import ISAS, Context, Engine, RegisterSet, StopReason, engine_kind
 from sandbox.errors import EngineError
 from sandbox.memory import AddressSpace, FramePool
 from tests.programs import DATA, KINDS, MACHINES, STACK, Bench, choose_engine, isa_of, register
@@ -362,3 +362,37 @@ def test_x86_says_the_same_whenever_it_is_asked(kind: str, name: str, monkeypatc
         space.release()
         pool.close()
     assert seen[0] == seen[1]
+
+
+def test_many_at_once_are_what_each_is(bench: Bench) -> None:
+    """Live and parked, whatever their sizes; the context remembers no interrupted block then."""
+    isa = bench.isa
+    names = sorted(settled(bench) - isa.indirect) + sorted(set(isa.wide) - isa.indirect)
+    sizes = [isa.wide[name][1] if name in isa.wide else 8 for name in names]
+    many, other = RegisterSet(isa, names), RegisterSet(isa, names[::-1])
+    assert many.size == sum(sizes)
+    for seed in range(3):
+        for name, value in distinct(bench, seed).items():
+            bench.context[name] = value
+        for name, contents in distinct_wide(bench, seed).items():
+            bench.context.write_wide(name, contents)
+        if seed:
+            bench.start("count", counter=1)
+            bench.run()
+        each = [
+            bench.context.read_wide(name) if name in isa.wide else bench.context[name].to_bytes(8, "little")
+            for name in names
+        ]
+        assert many.read(bench.context) == b"".join(each)
+        assert other.read(bench.context) == b"".join(each[::-1])
+        copy = Context(isa)
+        copy.words.resume = 0
+        many.write(copy, b"".join(each))
+        assert many.read(copy) == b"".join(each)
+        assert copy.words.resume != 0
+        copy.release()
+    with pytest.raises(ValueError, match="bytes"):
+        many.write(bench.context, bytes(many.size + 1))
+    for name in isa.indirect | isa.hidden:
+        with pytest.raises(KeyError):
+            RegisterSet(isa, [name])

@@ -1,7 +1,7 @@
 """CPU cores: the only door to Unicorn.
 
 engine.py     Engine: run(context, space, budget) -> Stop
-context.py    the registers of a task, parked or live
+context.py    the registers of a task, parked or live;  registers.py  many of them at once
 stop.py       why a run ended
 isa/          one file per instruction set: registers, syscall convention, traps
 _engine.c     the inner loop (TLB fill, budget, syscall capture), loaded by native.py
@@ -16,6 +16,7 @@ from sandbox.engine.engine import Bus, Engine
 from sandbox.engine.isa import ISAS, Access, Isa, Trap, isa_named
 from sandbox.engine.native import accelerator, engine_kind
 from sandbox.engine.probe import fault_address
+from sandbox.engine.registers import RegisterSet
 from sandbox.engine.stop import Stop, StopReason
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Context",
     "Engine",
     "Isa",
+    "RegisterSet",
     "Stop",
     "StopReason",
     "Trap",

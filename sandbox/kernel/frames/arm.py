@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.abi.signal_structs import SIGINFO_SIZE
 from sandbox.abi.signals import SA_SIGINFO
+from sandbox.engine import ISAS, RegisterSet
 from sandbox.kernel.frames.frame import Restored, StackTriple, check_room, return_address
 from sandbox.kernel.frames.siginfo import packed_info
 from sandbox.kernel.signals import Action, SignalInfo
@@ -30,6 +31,9 @@ _VFP_TAIL = Struct("<I4xIII4x")  # fpscr, fpexc, fpinst, fpinst2
 _UCONTEXT = _HEAD.size + _REGISTERS.size + _TAIL.size + _SPACE
 _FRAME = _UCONTEXT + 16
 _NAMES = (*(f"r{index}" for index in range(13)), "sp", "lr", "pc", "cpsr")
+_GENERAL = RegisterSet(ISAS["arm"], _NAMES[:15])
+_WORDS = Struct("<15Q")
+_DOUBLES = RegisterSet(ISAS["arm"], (f"d{index}" for index in range(32)))
 _THUMB, _IT, _JAZELLE = 1 << 5, 0x0600FC00, 1 << 24
 _RESTORED_FLAGS = 0xF80F0000 | _THUMB | _IT  # NZCVQ, GE, T, IT
 _NO_INFO = 0x5AC3C35A  # uc_flags of a frame without siginfo
@@ -43,7 +47,7 @@ def build(task: Task, info: SignalInfo, action: Action, sp: int, lowest: int, ma
     size = _FRAME + (SIGINFO_SIZE if with_info else 0)
     frame = check_room((sp - size) & -8, lowest)
     ucontext = frame + (SIGINFO_SIZE if with_info else 0)
-    values = [context[name] for name in _NAMES]
+    values = *_WORDS.unpack(_GENERAL.read(context)), context["pc"], context["cpsr"]
     data = _HEAD.pack(0 if with_info else _NO_INFO, 0, *stack)
     data += _REGISTERS.pack(info.trap, info.error, mask & 0xFFFFFFFF, *values, info.address & 0xFFFFFFFF)
     data += _TAIL.pack(mask) + _floating_point(context)
@@ -62,9 +66,8 @@ def build(task: Task, info: SignalInfo, action: Action, sp: int, lowest: int, ma
 
 
 def _floating_point(context: Context) -> bytes:
-    registers = b"".join(context.read_wide(f"d{index}") for index in range(32))
     status = int.from_bytes(context.read_wide("fpscr"), "little")
-    return _VFP_HEAD.pack(_VFP_MAGIC, _VFP_SIZE) + registers + _VFP_TAIL.pack(status, 1 << 30, 0, 0)
+    return _VFP_HEAD.pack(_VFP_MAGIC, _VFP_SIZE) + _DOUBLES.read(context) + _VFP_TAIL.pack(status, 1 << 30, 0, 0)
 
 
 def restore(task: Task) -> Restored:
@@ -83,11 +86,9 @@ def _restore(task: Task, ucontext: int) -> Restored:
     mask = _TAIL.unpack_from(data, _HEAD.size + _REGISTERS.size)[0]
     area = data[_UCONTEXT - _SPACE :]
     if _VFP_HEAD.unpack_from(area) == (_VFP_MAGIC, _VFP_SIZE):
-        for index in range(32):
-            context.write_wide(f"d{index}", area[8 + 8 * index : 16 + 8 * index])
+        _DOUBLES.write(context, area[8 : 8 + _DOUBLES.size])
         context.write_wide("fpscr", area[264:268])
-    for name, value in zip(_NAMES[:15], values, strict=False):
-        context[name] = value
+    _GENERAL.write(context, _WORDS.pack(*values[:15]))
     status = context["cpsr"] & ~_RESTORED_FLAGS | values[16] & _RESTORED_FLAGS
     context["cpsr"] = status
     context["pc"] = values[15] | 1 if status & _THUMB else values[15] & ~1

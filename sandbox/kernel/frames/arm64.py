@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.abi.signal_structs import SIGINFO_SIZE
 from sandbox.abi.signals import SA_SIGINFO
+from sandbox.engine import ISAS, RegisterSet
 from sandbox.kernel.frames.frame import Restored, StackTriple, check_room, return_address
 from sandbox.kernel.frames.siginfo import packed_info
 from sandbox.kernel.signals import Action, SignalInfo
@@ -30,6 +31,9 @@ _ESR_MAGIC = 0x45535201
 _UCONTEXT = _HEAD.size + _REGISTERS.size + _RESERVED
 _FRAME = SIGINFO_SIZE + _UCONTEXT
 _NAMES = tuple(f"x{index}" for index in range(31))
+_GENERAL = RegisterSet(ISAS["arm64"], (*_NAMES, "sp", "pc", "pstate"))
+_WORDS = Struct("<34Q")
+_WIDE = RegisterSet(ISAS["arm64"], (f"q{index}" for index in range(32)))
 
 assert (_HEAD.size, _REGISTERS.size) == (176, 288)
 
@@ -38,16 +42,16 @@ def build(task: Task, info: SignalInfo, action: Action, sp: int, lowest: int, ma
     context, space = task.context, task.space
     record = (sp - 16) & -16
     frame = check_room(record - _FRAME, lowest)
-    general = [context[name] for name in _NAMES]
+    values = _WORDS.unpack(_GENERAL.read(context))
     address = info.address if info.trap else 0
     data = _HEAD.pack(0, 0, *stack, mask)
-    data += _REGISTERS.pack(address, *general, context["sp"], context["pc"], context["pstate"])
+    data += _REGISTERS.pack(address, *values)
     data += _vectors(context)
     if info.trap:
         data += _ESR.pack(_ESR_MAGIC, _ESR.size, _syndrome(info))
     space.copy_out(frame + SIGINFO_SIZE, data.ljust(_UCONTEXT, b"\0"))
     space.copy_out(frame, packed_info(task.isa, info))
-    space.copy_out(record, general[29].to_bytes(8, "little") + general[30].to_bytes(8, "little"))
+    space.copy_out(record, values[29].to_bytes(8, "little") + values[30].to_bytes(8, "little"))
     context["x0"] = info.number
     if action.flags & SA_SIGINFO:
         context["x1"] = frame
@@ -61,7 +65,7 @@ def build(task: Task, info: SignalInfo, action: Action, sp: int, lowest: int, ma
 def _vectors(context: Context) -> bytes:
     status, control = (int.from_bytes(context.read_wide(name), "little") for name in ("fpsr", "fpcr"))
     head = _VECTORS.pack(_FPSIMD_MAGIC, _FPSIMD_SIZE, status, control)
-    return head + b"".join(context.read_wide(f"q{index}") for index in range(32))
+    return head + _WIDE.read(context)
 
 
 def _syndrome(info: SignalInfo) -> int:
@@ -79,9 +83,8 @@ def restore(task: Task) -> Restored:
     _, _, base, mode, size, mask = _HEAD.unpack_from(data)
     _, *values = _REGISTERS.unpack_from(data, _HEAD.size)
     _restore_vectors(context, data[_HEAD.size + _REGISTERS.size :])
-    for name, value in zip((*_NAMES, "sp", "pc"), values, strict=False):
-        context[name] = value
-    context["pstate"] = context["pstate"] & ~0xF0000000 | values[33] & 0xF0000000
+    flags = context["pstate"] & ~0xF0000000 | values[33] & 0xF0000000
+    _GENERAL.write(context, _WORDS.pack(*values[:33], flags))
     return Restored(mask, (base, mode, size))
 
 
@@ -96,9 +99,8 @@ def _restore_vectors(context: Context, area: bytes) -> None:
             _, _, status, control = _VECTORS.unpack_from(area, position)
             context.write_wide("fpsr", status.to_bytes(4, "little"))
             context.write_wide("fpcr", control.to_bytes(4, "little"))
-            for index in range(32):
-                start = position + _VECTORS.size + 16 * index
-                context.write_wide(f"q{index}", area[start : start + 16])
+            start = position + _VECTORS.size
+            _WIDE.write(context, area[start : start + _WIDE.size])
         position += size
 
 

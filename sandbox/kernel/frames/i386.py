@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.abi.signal_structs import SIGINFO_SIZE
 from sandbox.abi.signals import SA_SIGINFO
+from sandbox.engine import ISAS, RegisterSet
 from sandbox.kernel.frames import fxsave
 from sandbox.kernel.frames.frame import Restored, StackTriple, check_room, return_address
 from sandbox.kernel.frames.siginfo import packed_info
@@ -22,12 +23,15 @@ RED_ZONE = 0
 
 _GENERAL = ("edi", "esi", "ebp", "esp", "ebx", "edx", "ecx", "eax")
 # gs fs es ds, general, trapno err eip cs eflags esp_at_signal ss fpstate oldmask cr2
+_REGISTERS = RegisterSet(ISAS["i386"], (*_GENERAL, "eip", "eflags"))
+_WORDS = Struct("<10Q")
 _CONTEXT = Struct("<4I8I10I")
 _RT_HEAD = Struct("<IIII")  # return address, number, &info, &ucontext
 _UC_HEAD = Struct("<IIIiI")  # uc_flags, uc_link, uc_stack
 _UCONTEXT = _UC_HEAD.size + _CONTEXT.size + 8
 _RT_FRAME = _RT_HEAD.size + SIGINFO_SIZE + _UCONTEXT + 8
 _FSAVE = Struct("<7I")
+_CONTROL = Struct("<HH")  # at the beginning of FXSAVE's image
 _FP_STATE = 112 + fxsave.SIZE
 _OLD_FRAME = 8 + _CONTEXT.size + _FP_STATE + 4 + 8
 _CS, _DS = 0x23, 0x2B
@@ -44,10 +48,10 @@ def build(task: Task, info: SignalInfo, action: Action, sp: int, lowest: int, ma
     state = (sp - _FP_STATE) & -16
     size = _RT_FRAME if with_info else _OLD_FRAME
     frame = check_room(((state - size + 4) & -16) - 4, lowest)
-    flags = context["eflags"]
+    *general, pc, flags = _WORDS.unpack(_REGISTERS.read(context))
     registers = _CONTEXT.pack(
-        context["gs"], context["fs"], _DS, _DS, *(context[name] for name in _GENERAL), info.trap, info.error,
-        context["eip"], _CS, flags, context["esp"], _DS, state, mask & 0xFFFFFFFF,
+        context["gs"], context["fs"], _DS, _DS, *general, info.trap, info.error,
+        pc, _CS, flags, general[3], _DS, state, mask & 0xFFFFFFFF,
         info.address & 0xFFFFFFFF if info.trap == 14 else 0,
     )  # fmt: skip
     returns = return_address(task, action, real_time=with_info)
@@ -72,11 +76,11 @@ def build(task: Task, info: SignalInfo, action: Action, sp: int, lowest: int, ma
 
 def _floating_point(context: Context) -> bytes:
     """struct _fpstate_32: the old FSAVE form, then the FXSAVE image."""
-    image = fxsave.save(context, 8)
-    control, status, tags = (int.from_bytes(context.read_wide(name), "little") for name in ("fpcw", "fpsw", "fptag"))
+    image, tags = fxsave.save(context)
+    control, status = _CONTROL.unpack_from(image)
     environment = _FSAVE.pack(0xFFFF0000 | control, 0xFFFF0000 | status, 0xFFFF0000 | tags, 0, 0, 0, 0xFFFF0000)
     floats = b"".join(image[32 + 16 * index : 42 + 16 * index] for index in range(8))
-    return environment + floats + status.to_bytes(2, "little") + b"\0\0" + image  # magic 0: FXSAVE data follow
+    return environment + floats + bytes((status & 0xFF, status >> 8, 0, 0)) + image  # magic 0: FXSAVE data follow
 
 
 def restore(task: Task) -> Restored:
@@ -101,8 +105,5 @@ def _registers(task: Task, data: bytes) -> None:
     values = _CONTEXT.unpack(data)
     state = values[19]
     if state:
-        fxsave.restore(context, task.space.copy_in(state + 112, fxsave.SIZE), 8)
-    for name, value in zip(_GENERAL, values[4:12], strict=True):
-        context[name] = value
-    context["eip"] = values[14]
-    context["eflags"] = values[16] & _RESTORED_FLAGS | _FIXED_FLAGS
+        fxsave.restore(context, task.space.copy_in(state + 112, fxsave.SIZE))
+    _REGISTERS.write(context, _WORDS.pack(*values[4:12], values[14], values[16] & _RESTORED_FLAGS | _FIXED_FLAGS))

@@ -9,6 +9,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from sandbox.abi.signal_structs import SIGINFO_SIZE
+from sandbox.engine import ISAS, RegisterSet
 from sandbox.kernel.frames import trampoline
 from sandbox.kernel.frames.frame import Restored, StackTriple, check_room
 from sandbox.kernel.frames.siginfo import packed_info
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
 RED_ZONE = 0
 
 _HEAD = Struct("<QQQi4xQQ128x")  # uc_flags, uc_link, uc_stack, uc_sigmask, room for larger masks, alignment
-_REGISTERS = Struct("<32Q")
 _FLOATING = Struct("<256sI")
 _FLOATING_SIZE = 528
-_UCONTEXT = _HEAD.size + _REGISTERS.size + _FLOATING_SIZE
-_FRAME = SIGINFO_SIZE + _UCONTEXT
 _NAMES = (
     "pc", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7",
     "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
 )  # fmt: skip
+_GENERAL = RegisterSet(ISAS["riscv64"], _NAMES)
+_DOUBLES = RegisterSet(ISAS["riscv64"], (f"f{index}" for index in range(32)))
+_UCONTEXT = _HEAD.size + _GENERAL.size + _FLOATING_SIZE
+_FRAME = SIGINFO_SIZE + _UCONTEXT
 
 assert (_HEAD.size, _UCONTEXT) == (176, 960)
 
@@ -36,10 +38,9 @@ assert (_HEAD.size, _UCONTEXT) == (176, 960)
 def build(task: Task, info: SignalInfo, action: Action, sp: int, lowest: int, mask: int, stack: StackTriple) -> None:
     context, space = task.context, task.space
     frame = check_room((sp - _FRAME) & -16, lowest)
-    floats = b"".join(context.read_wide(f"f{index}") for index in range(32))
     data = packed_info(task.isa, info) + _HEAD.pack(0, 0, *stack, mask)
-    data += _REGISTERS.pack(*(context[name] for name in _NAMES))
-    data += _FLOATING.pack(floats, int.from_bytes(context.read_wide("fcsr")[:4], "little"))
+    data += _GENERAL.read(context)
+    data += _FLOATING.pack(_DOUBLES.read(context), int.from_bytes(context.read_wide("fcsr")[:4], "little"))
     space.copy_out(frame, data.ljust(_FRAME, b"\0"))
     context["ra"] = trampoline.address(task.isa)
     context["sp"] = frame
@@ -53,13 +54,10 @@ def restore(task: Task) -> Restored:
     context = task.context
     data = task.space.copy_in(context.sp + SIGINFO_SIZE, _UCONTEXT)
     _, _, base, mode, size, mask = _HEAD.unpack_from(data)
-    values = _REGISTERS.unpack_from(data, _HEAD.size)
-    floats, status = _FLOATING.unpack_from(data, _HEAD.size + _REGISTERS.size)
-    for index in range(32):
-        context.write_wide(f"f{index}", floats[8 * index : 8 * index + 8])
+    floats, status = _FLOATING.unpack_from(data, _HEAD.size + _GENERAL.size)
+    _DOUBLES.write(context, floats)
     context.write_wide("fcsr", status.to_bytes(8, "little"))
-    for name, value in zip(_NAMES, values, strict=True):
-        context[name] = value
+    _GENERAL.write(context, data[_HEAD.size : _HEAD.size + _GENERAL.size])
     return Restored(mask, (base, mode, size))
 
 

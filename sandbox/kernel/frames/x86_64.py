@@ -9,6 +9,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from sandbox.abi.signal_structs import SIGINFO_SIZE
+from sandbox.engine import ISAS, RegisterSet
 from sandbox.kernel.frames import fxsave
 from sandbox.kernel.frames.frame import Restored, StackTriple, check_room, return_address
 from sandbox.kernel.frames.siginfo import packed_info
@@ -24,6 +25,10 @@ _GENERAL = (
     "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rdi", "rsi", "rbp", "rbx", "rdx", "rax", "rcx", "rsp",
     "rip", "eflags",
 )  # fmt: skip
+_REGISTERS = RegisterSet(ISAS["x86_64"], _GENERAL)
+_WORDS = Struct("<18Q")
+_ENTERED = RegisterSet(ISAS["x86_64"], ("rdi", "rsi", "rdx", "rax", "rsp", "rip", "eflags"))
+_ENTRY = Struct("<7Q")
 _HEAD = Struct("<QQQi4xQ")  # uc_flags, uc_link, uc_stack
 _CONTEXT = Struct("<18QHHHHQQQQQ64x")  # registers, cs gs fs ss, err, trapno, oldmask, cr2, fpstate
 _MASK = Struct("<Q")
@@ -43,21 +48,17 @@ def build(task: Task, info: SignalInfo, action: Action, sp: int, lowest: int, ma
     context, space = task.context, task.space
     image = (sp - fxsave.SIZE) & -64
     frame = check_room(((image - _FRAME) & -16) - 8, lowest)
-    values = [context[name] for name in _GENERAL]
+    values = _WORDS.unpack(_REGISTERS.read(context))
     head = _HEAD.pack(_FLAGS, 0, *stack)
     body = _CONTEXT.pack(
         *values, _USER_CS, 0, 0, _USER_SS, info.error, info.trap, mask, info.address if info.trap == 14 else 0, image
     )
     returns = return_address(task, action)
-    space.copy_out(image, fxsave.save(context, 16))
+    space.copy_out(image, fxsave.save(context)[0])
     space.copy_out(frame, returns.to_bytes(8, "little") + head + body + _MASK.pack(mask) + packed_info(task.isa, info))
-    context["rdi"] = info.number
-    context["rsi"] = frame + 8 + _UCONTEXT
-    context["rdx"] = frame + 8
-    context["rax"] = 0
-    context["rsp"] = frame
-    context["rip"] = action.handler
-    context["eflags"] = values[-1] & ~_CLEARED_FLAGS
+    flags = values[-1] & ~_CLEARED_FLAGS
+    entry = _ENTRY.pack(info.number, frame + 8 + _UCONTEXT, frame + 8, 0, frame, action.handler, flags)
+    _ENTERED.write(context, entry)
 
 
 def restore(task: Task) -> Restored:
@@ -68,11 +69,10 @@ def restore(task: Task) -> Restored:
     values = _CONTEXT.unpack_from(data, _HEAD.size)
     image = values[-1]
     if image:
-        fxsave.restore(context, space.copy_in(image, fxsave.SIZE), 16)
-    for name, value in zip(_GENERAL[:-1], values, strict=False):
-        context[name] = value
-    context["rip"] = min(values[16], _TOP)  # an address that cannot exist faults at the first fetch
-    context["eflags"] = values[17] & _RESTORED_FLAGS | _FIXED_FLAGS
+        fxsave.restore(context, space.copy_in(image, fxsave.SIZE))
+    target = min(values[16], _TOP)  # an address that cannot exist faults at the first fetch
+    flags = values[17] & _RESTORED_FLAGS | _FIXED_FLAGS
+    _REGISTERS.write(context, _WORDS.pack(*values[:16], target, flags))
     return Restored(_MASK.unpack_from(data, _HEAD.size + _CONTEXT.size)[0], (stack[0], stack[1], stack[2]))
 
 
