@@ -267,6 +267,23 @@ def what_mmap_looks_at_first(w: World) -> None:
     assert w.call("munmap", address + 1, PAGE) == -EINVAL
 
 
+@CASES("msync", host=False)
+def a_file_is_told_of_stores_to_its_mapping(w: GuestWorld) -> None:
+    w.file(b"f", bytes(2 * PAGE))
+    address = mmap(w, 0, 2 * PAGE, RW, F.MAP_SHARED, w.open(b"f", O_RDWR))
+    private = mmap(w, 0, PAGE, RW, F.MAP_PRIVATE, w.open(b"f", O_RDWR))
+    writing = [(address, True), (address, False), (address + PAGE, True), (private, False)]
+    for _ in range(2):
+        for place, told in writing:
+            before = w.stat(b"f")["mtime"]
+            w.machine.clock.advance(1_000_000)  # type: ignore[attr-defined]
+            assert w.peek(place, 1) in (b"\0", b"x")
+            assert w.stat(b"f")["mtime"] == before, "reading changes nothing"
+            w.task.space.copy_out(place, b"x")
+            assert (w.stat(b"f")["mtime"] > before) == told
+        assert w.call("msync", address, 2 * PAGE, F.MS_SYNC) == 0
+
+
 @CASES("membarrier")
 def barriers(w: World) -> None:
     assert w.call("membarrier", 0, 0, 0) & 0x1F == 0x1F

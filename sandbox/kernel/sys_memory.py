@@ -173,6 +173,7 @@ def _mapped_file(task: Task, fd: int, protection: int, shared: bool) -> tuple[Pa
     source = file.node.page_source()
     if source is None:
         raise Errno(ENODEV)
+    file.node.read_at(0, 0)  # to map it is an access
     return source, file.path
 
 
@@ -328,6 +329,8 @@ def msync(task: Task, address: int, length: int, how: int) -> int:
     check_range(task, address, length)
     if how & flags.MS_INVALIDATE and is_locked(task.space, address, address + whole_pages(length)):
         raise Errno(EBUSY)
+    if how & (flags.MS_SYNC | flags.MS_ASYNC):
+        task.space.watch_stores(address, address + whole_pages(length))
     return 0
 
 

@@ -39,6 +39,11 @@ def access_bits(protection: int) -> int:
     return (protection & 7) << 1
 
 
+def tells_of_stores(region: Region) -> bool:
+    """Whether the file behind a shared mapping wants to know of the first store to each page: its times change then."""
+    return region.shared and hasattr(region.source, "touched")
+
+
 class FaultHandling(GuestBytes):
     """The base of AddressSpace: its regions, and how faults in them are served."""
 
@@ -96,7 +101,7 @@ class FaultHandling(GuestBytes):
                     self.fault = "bus"
                     return False
                 try:
-                    value = self._file_page(region, number, bits)
+                    value = self._file_page(region, number, bits, access)
                 except Errno:  # the file cannot be read (any more)
                     self.fault = "bus"
                     return False
@@ -116,13 +121,19 @@ class FaultHandling(GuestBytes):
         if access & PROT_WRITE and value & layout.COPY:
             entries[index] = self._copy(index, value)
             self.faults["copy"] += 1
+        elif access & PROT_WRITE and not value & layout.WRITE:  # the first store to this page since it was watched
+            entries[index] = value | layout.WRITE
+            assert region.source is not None
+            region.source.touched()  # type: ignore[attr-defined]
         return True
 
-    def _file_page(self, region: Region, number: int, bits: int) -> int:
+    def _file_page(self, region: Region, number: int, bits: int, access: int) -> int:
         source = region.source
         assert source is not None
         frame = source.shared_frame(number)
         if frame is not None:
+            if tells_of_stores(region):
+                bits &= ~layout.WRITE
             return frame << 12 | bits | layout.PRESENT | (layout.SHARED if region.shared else layout.COPY)
         frame = self.cache.frame(source, number)
         self.pool.retain(frame)

@@ -28,6 +28,7 @@ from sandbox.memory.faults import (
     access_bits,
     page_ceiling,
     page_floor,
+    tells_of_stores,
 )
 from sandbox.memory.frames import Account, FramePool
 from sandbox.memory.region import Region, RegionList
@@ -171,6 +172,15 @@ class AddressSpace(FaultHandling):
             self.table.protect(address, mapped, access_bits(protection))
         if mapped < end:
             raise Errno(ENOMEM)
+
+    def watch_stores(self, start: int, end: int) -> None:
+        """After msync: the files behind shared mappings in [start, end) are told anew of the first store to each page.
+        Raises Errno(ENOMEM)."""
+        for region in self.list.overlapping(start, end):
+            if region.protection & PROT_WRITE and tells_of_stores(region):
+                low, high = max(start, region.start), min(end, region.end)
+                self._prepare(low, high, whole=True)
+                self.table.protect(low, high, access_bits(region.protection) & ~layout.WRITE)
 
     def remap(self, old: int, old_size: int, new_size: int, may_move: bool, new: int | None = None) -> int:
         """mremap(2): `new` is the address of MREMAP_FIXED. Raises Errno: EINVAL, EFAULT, ENOMEM."""

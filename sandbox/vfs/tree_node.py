@@ -232,6 +232,10 @@ class MappedFile:
     def shared_frame(self, index: int) -> int | None:
         return self._content.shared_frame(index)
 
+    def touched(self) -> None:
+        """Somebody stores to a page of it that is shared."""
+        self.node.touch()
+
 
 class TreeLink(TreeNode):
     __slots__ = ("target",)

@@ -320,6 +320,22 @@ CHECK(locking)
     FAILS(mlockall(99), EINVAL);
 }
 
+CHECK(stores_to_a_mapping_change_the_times)
+{
+    int fd = file_of("f", "abc");
+    struct timespec times[2] = {{1, 0}, {1, 0}};
+    struct stat now;
+    OK(futimens(fd, times));
+    char *place = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    TRUE(place != MAP_FAILED);
+    OK(fstat(fd, &now));
+    IS(now.st_mtime, 1);
+    place[0] = 'x';
+    OK(msync(place, PAGE, MS_SYNC));
+    OK(fstat(fd, &now));
+    TRUE(now.st_mtime > 1 && now.st_ctime > 1);
+}
+
 /* What /proc/self/status says is locked, in pages. */
 static long locked(void)
 {
