@@ -259,6 +259,8 @@ def test_limits_change_all_or_none() -> None:
         assert (vm.config.weight, vm.config.cpus, vm.config.memory, vm.config.max_tasks) == (5, 0.5, 64 << 20, 7)
         with pytest.raises(ConfigurationError):
             vm.set(weight=6, cpus="many")
+        with pytest.raises(ConfigurationError, match="there is no limit 'wieght'; do you mean 'weight'"):
+            vm.set(wieght=2)
         with pytest.raises(ConfigurationError, match="cannot be changed"):
             vm.set(rootfs="/")
         assert vm.config.weight == 5

@@ -114,6 +114,8 @@ def test_steps_are_what_the_disassembly_says(room: sandbox.Hypervisor, arch: str
     vm.step(203)
     assert vm.state == "paused" and vm.registers["pc"] != before
     assert vm.disassemble(0x10, 4) == []
+    turn = vm.disassemble("turn", 1)[0].address
+    assert vm.disassemble("turn", 2) == vm.disassemble(turn, 2)
 
 
 @pytest.mark.parametrize("arch", ISAS)
@@ -181,6 +183,11 @@ def test_breakpoints_are_refused_with_a_sentence(room: sandbox.Hypervisor, arch:
         vm.breakpoint("nowhere")
     with pytest.raises(ConfigurationError, match="function"):
         vm.breakpoint(0x1000, 5)
+    for where in (3.5, b"turn", True, None):
+        with pytest.raises(ConfigurationError, match="an address or a symbol"):
+            vm.breakpoint(where)
+    with pytest.raises(ConfigurationError, match="a call's name"):
+        vm.on_syscall(1, print)
     for address in range(0x1000, 0x1000 + 255):
         vm.breakpoint(address)
     with pytest.raises(ConfigurationError, match="at most 256"):
@@ -287,6 +294,7 @@ def test_tasks_and_the_crash_report(room: sandbox.Hypervisor, arch: str) -> None
     wild.start()
     assert wild.wait(timeout=30) == 139
     assert wild.crash is not None and any("write(" in call for call in wild.crash.last_syscalls)
+    assert str(wild.crash).startswith("--- wild") and "\n  -> " in str(wild.crash)
     address, code = wild.crash.code
     assert address <= wild.crash.pc < address + len(code)
 

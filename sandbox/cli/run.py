@@ -207,9 +207,7 @@ def _explain(vm: VM, status: int) -> None:
     from sandbox.cli import complain
 
     if vm.crash is not None:
-        from sandbox.cli.crash import report
-
-        sys.stderr.write(report(vm.crash))
+        print(vm.crash, file=sys.stderr)
     if vm.reason:
         complain(vm.reason)
 

@@ -231,7 +231,7 @@ def status_text(vm: VM, stats: Statistics) -> str:
     """As `docker ps` says it."""
     since = span(stats.wall_seconds)
     if vm.state == "created":
-        return "Created"
+        return "Created" if vm.reason is None else "Not started"
     if vm.state in ("running", "paused"):
         return f"Up {since}" + (" (Paused)" if vm.state == "paused" else "")
     ended = f"{'Exited' if vm.state == 'stopped' else 'Crashed'} ({vm.exit_status})"

@@ -38,6 +38,12 @@ class CrashReport:
     def signal_name(self) -> str:
         return signal_name(self.signal)
 
+    def __str__(self) -> str:
+        """What a person wants to see of it."""
+        from sandbox.kernel.crash_text import text  # with a disassembler, which nobody else here needs
+
+        return text(self)
+
 
 def _peek(task: Task, address: int, length: int) -> bytes:
     """As much as is mapped, from `address` on."""

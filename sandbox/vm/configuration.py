@@ -98,6 +98,8 @@ def parse_option(option: str, value: Any) -> tuple[str, Any]:
 
 def change(config: VmConfig, limit: str, value: Any) -> VmConfig:
     """The configuration with one limit changed; None takes an optional limit away."""
+    if limit not in OPTIONS and (near := difflib.get_close_matches(limit, LIMITS, 1)):
+        raise ConfigurationError(f"there is no limit {limit!r}; do you mean {near[0]!r}?")
     if limit not in LIMITS:
         raise ConfigurationError(f"{limit!r} cannot be changed while a VM exists; what can: {', '.join(LIMITS)}")
     changed: dict[str, Any] = {OPTIONS[limit][0]: None}

@@ -62,8 +62,10 @@ class Console:
         with self._enter():
             return bytes(self._buffer[-self._kept :][-count:]) if count > 0 else b""
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | str) -> int:
         """Type `data` into the guest's standard input; returns how many bytes there was room for."""
+        if isinstance(data, str):
+            data = data.encode()
         with self._enter():
             taken = self.input.feed(data)
             self.total_input += taken

@@ -122,7 +122,8 @@ class VM:
         self._host.kill(self, reason, 137)
 
     def wait(self, timeout: float | str | None = None) -> int:
-        """Until it has ended; returns its exit status. Raises GuestTimeout after `timeout` seconds."""
+        """Until it has ended; returns its exit status. One that was not started yet is waited for as well: somebody
+        else may start it. Raises GuestTimeout after `timeout` seconds."""
         limit = None if timeout is None else parse_duration(timeout, "timeout")
         run = self.starts
         restarts = self.config.restart.mode != "never"
@@ -208,10 +209,11 @@ class VM:
         with self._borrow() as machine:
             return task_views(machine)
 
-    def disassemble(self, address: int | None = None, count: int = 8) -> list[Instruction]:
-        """`count` instructions from `address`; without it, from where the VM stands."""
+    def disassemble(self, address: int | str | None = None, count: int = 8) -> list[Instruction]:
+        """`count` instructions from an address or a symbol; without it, from where the VM stands."""
         with self._borrow() as machine:
-            return code_at(machine, address, count)
+            start = address_of(machine, address) if isinstance(address, str) else address
+            return code_at(machine, start, count)
 
     def on_syscall(self, name: str, callback: SyscallCallback) -> Callable[[], None]:
         """Call `callback(call)` before every system call of that name ("*": of any): None lets it happen, a number is
@@ -240,6 +242,8 @@ class VM:
         return forget
 
     def _check_syscall(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise ConfigurationError(f"on_syscall wants a call's name, not {name!r}")
         if self.config.board is not None:
             raise ConfigurationError(f"{self.name} is a board: it makes no system calls")
         known = NUMBERS.get(self.isa_name)
@@ -272,6 +276,8 @@ class VM:
         function returned ends it."""
         if callback is not None and not callable(callback):
             raise ConfigurationError("breakpoint wants a function that takes the hit, or nothing")
+        if not isinstance(where, (int, str)) or isinstance(where, bool):
+            raise ConfigurationError(f"breakpoint wants an address or a symbol, not {where!r}")
         with self._host.enter():
             entry = _Breakpoint(self._locate(where) if self._attached is not None else where, callback)
             self._breakpoints.append(entry)

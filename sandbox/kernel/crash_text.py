@@ -1,4 +1,4 @@
-"""What a guest's death leaves on stderr: registers, the code around the pc, the memory map, the last calls.
+"""A crash report as text, for stderr and `print`: registers, the code around the pc, the memory map, the last calls.
 
 Everything in a report may come from the guest: each line is made printable before it is shown.
 """
@@ -6,18 +6,20 @@ Everything in a report may come from the guest: each line is made printable befo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from sandbox.disassembler import disassemble
-from sandbox.kernel.crash import CrashReport
+
+if TYPE_CHECKING:
+    from sandbox.kernel.crash import CrashReport
 
 _PER_ROW = 4
 _REGIONS = 24
 _INSTRUCTIONS = 8  # on each side of the pc
 
 
-def report(crash: CrashReport) -> str:
-    """Ends with a line feed."""
-    return "".join(_printable(line) + "\n" for line in _lines(crash))
+def text(crash: CrashReport) -> str:
+    return "\n".join(_printable(line) for line in _lines(crash))
 
 
 def _lines(crash: CrashReport) -> Iterator[str]:
