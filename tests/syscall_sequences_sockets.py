@@ -20,7 +20,7 @@ NAMES = (b"s", b"s", b"t", b"d/s", b"a", b"d", b"none/s")
 NOBODYS, NEW = -1, -2  # instead of the place of a port
 PORTS = (0, 0, 1, 2, 3, NOBODYS)
 SIZES = (0, 1, 3, 10, 100, 1000)
-SEND_FLAGS = (0, 0, 0, S.MSG_DONTWAIT, S.MSG_EOR, 0x10)
+SEND_FLAGS = (0, 0, 0, S.MSG_DONTWAIT, S.MSG_EOR, 0x800)
 RECEIVE_FLAGS = (0, 0, 0, S.MSG_PEEK, S.MSG_TRUNC, S.MSG_PEEK | S.MSG_TRUNC, S.MSG_DONTWAIT)
 OPTIONS = (
     (S.SOL_SOCKET, S.SO_ERROR), (S.SOL_SOCKET, S.SO_ERROR), (S.SOL_SOCKET, S.SO_TYPE), (S.SOL_SOCKET, S.SO_ACCEPTCONN),
@@ -192,10 +192,12 @@ class SocketPlayer(Player):
         return self.world.call("socketpair", family, kind, protocol, ends), bytes(ends)
 
     def _bind(self, fd: int, family: str, place: object) -> object:
+        if isinstance(place, int) and not 0 <= place < len(self.ports):
+            place = NEW
         address = self._address(family, place)
         result = self.world.call("bind", fd, address, len(address))
         if result == 0:
-            self._named("getsockname", fd)
+            self._named("getsockname", fd)  # so that the others may know the port
         return result
 
     def _connect(self, fd: int, family: str, place: object) -> object:

@@ -181,6 +181,13 @@ def source_for(destination: InternetAddress) -> InternetAddress:
     return InternetAddress(LOOPBACK_4 if len(plain.host) == 4 else LOOPBACK_6, 0)
 
 
+def expect_family(file: Socket, target: InternetAddress) -> None:
+    """An IPv6 socket that is at an address of IPv4 cannot reach the others."""
+    own = file.address
+    if isinstance(own, InternetAddress) and not own.wildcard and len(own.unmapped().host) < len(target.unmapped().host):
+        raise Errno(EAFNOSUPPORT)
+
+
 def named_socket(task: Task, socket: Socket, address: Address) -> Socket | None:
     """Who is at `address`; None when nobody is at an internet address. Raises what connect(2) would."""
     if isinstance(address, InternetAddress):

@@ -30,6 +30,7 @@ from sandbox.kernel.readiness import deadline_after
 from sandbox.kernel.row import PARTIAL, Row
 from sandbox.kernel.socket_address import (
     bind_anywhere,
+    expect_family,
     named_socket,
     owner_of,
     pack_address,
@@ -95,8 +96,10 @@ def _send(
 ) -> int:
     if flags & S.MSG_OOB:
         raise Errno(EOPNOTSUPP)
-    if file.kind == S.SOCK_SEQPACKET and not file.connected:
-        raise Errno(ENOTCONN)
+    if file.kind == S.SOCK_SEQPACKET:
+        file.raise_error()
+        if not file.connected:
+            raise Errno(ENOTCONN)
     destination = _destination(task, file, target)
     files, owner = _parse_control(task, file, control)
     total = sum(length for _, length in segments)
@@ -160,6 +163,7 @@ def _destination(task: Task, file: Socket, target: tuple[int, int] | None) -> So
     if isinstance(address, InternetAddress):
         if not address.port:
             raise Errno(EINVAL)
+        expect_family(file, address)
         found = named_socket(task, file, address)
         return found if found is not None else _Nobody.of(file)
     return named_socket(task, file, address)

@@ -28,6 +28,7 @@ from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.socket_address import (
     bind_anywhere,
     bind_to,
+    expect_family,
     named_socket,
     owner_of,
     read_address,
@@ -63,7 +64,7 @@ def _new(task: Task, family: int, kind: int, protocol: int, flags: int) -> Socke
         protocol = 0
     else:
         if kind not in _PROTOCOLS:
-            raise Errno((EPROTONOSUPPORT if protocol else EPERM) if kind == S.SOCK_RAW else ESOCKTNOSUPPORT)
+            raise Errno((EPERM if protocol else EPROTONOSUPPORT) if kind == S.SOCK_RAW else ESOCKTNOSUPPORT)
         if kind == S.SOCK_DGRAM and protocol == S.IPPROTO_ICMP:
             raise Errno(EACCES)
         if protocol not in (0, _PROTOCOLS[kind]):
@@ -174,7 +175,7 @@ def connect(task: Task, fd: int, address: int, length: int) -> int:
         if isinstance(target, InternetAddress):
             bind_anywhere(task, file)
             target = _reachable(target)
-            _expect_family(file, target)
+            expect_family(file, target)
             _settle(file, target)
         else:
             other = named_socket(task, file, target)
@@ -218,13 +219,6 @@ def _read_target(task: Task, file: Socket, address: int, length: int) -> Address
         if isinstance(file, DatagramSocket) and length >= 2:
             bind_anywhere(task, file)  # UDP has a port before it looks at the address
         raise
-
-
-def _expect_family(file: DatagramSocket, target: InternetAddress) -> None:
-    """An IPv6 socket that is at an address of IPv4 cannot reach the others."""
-    own = file.address
-    if isinstance(own, InternetAddress) and not own.wildcard and len(own.unmapped().host) < len(target.unmapped().host):
-        raise Errno(EAFNOSUPPORT)
 
 
 def _settle(file: DatagramSocket, target: InternetAddress) -> None:

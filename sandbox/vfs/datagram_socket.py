@@ -10,6 +10,7 @@ from sandbox.abi import sockets as S
 from sandbox.abi.errno import EAGAIN, ECONNREFUSED, ECONNRESET, EDESTADDRREQ, EMSGSIZE, ENOTCONN, EPERM, EPIPE, Errno
 from sandbox.abi.flags import O_NONBLOCK, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from sandbox.vfs.node import OpenFile
+from sandbox.vfs.ports import LOOPBACK_4, LOOPBACK_6, InternetAddress
 from sandbox.vfs.socket import EVENT_READ_HANGUP, Message, Owner, Socket, SocketFs
 from sandbox.wait import WaitQueue
 
@@ -109,14 +110,25 @@ class DatagramSocket(Socket):
             held = destination.size + len(destination.inbox) * OVERHEAD
             if held + len(data) > self.world.room_for(destination):
                 return len(data)  # lost
-            source = self.address
+            source = self._source(destination)
             peer_of = destination.peer_address
             if peer_of is not None and not isinstance(peer_of, bytes) and not isinstance(source, bytes):
                 assert source is not None
                 if peer_of.unmapped() != source.unmapped():
                     return len(data)  # it hears only whom it is connected to
-        destination.deliver(Message(data, self.address, owner, list(files), sender=self if self.local else None))
+            destination.deliver(Message(data, source, owner, list(files)))
+            return len(data)
+        destination.deliver(Message(data, self.address, owner, list(files), sender=self))
         return len(data)
+
+    def _source(self, destination: DatagramSocket) -> InternetAddress:
+        """Who is everywhere sends from the loopback."""
+        own, target = self.address, destination.address
+        assert isinstance(own, InternetAddress) and isinstance(target, InternetAddress)
+        if not own.wildcard:
+            return own
+        short = len(target.unmapped().host) == 4 or self.family == S.AF_INET
+        return own._replace(host=LOOPBACK_4 if short else LOOPBACK_6)
 
     def _destination(self) -> Socket | None:
         if self.local:

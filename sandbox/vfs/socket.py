@@ -289,8 +289,8 @@ class Socket(OpenFile):
         if not count:
             return b""  # receiving nothing is another matter: that looks for a message
         data, message, _ = self.take(count, False)
-        if message is not None and message.files and not message.left:
-            self.world.discard(message)  # descriptors that nobody asked for
+        if message is not None and message.files:
+            self.world.discard(Message(b"", files=message.files))  # descriptors that nobody asked for
         return data
 
     def write(self, data: bytes, offset: int | None = None) -> int:

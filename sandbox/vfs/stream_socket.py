@@ -28,6 +28,7 @@ from sandbox.abi.errno import (
 )
 from sandbox.abi.flags import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from sandbox.vfs.node import OpenFile
+from sandbox.vfs.ports import InternetAddress
 from sandbox.vfs.socket import EVENT_READ_HANGUP, MOST_UNACCEPTED, Message, Owner, Socket, SocketFs
 
 LEAST_ROOM = 2048  # poll says writable when so much fits
@@ -84,6 +85,8 @@ class StreamSocket(Socket):
             if self._was_connected:
                 return True
             number, self.error, self.shut = self.error or ECONNABORTED, 0, 0
+            if self.stale and isinstance(self.address, InternetAddress):
+                self.address = self.address._replace(host=bytes(len(self.address.host)))
             raise Errno(number)
         if self._was_connected or self.listening:
             raise Errno(EISCONN)
@@ -149,7 +152,8 @@ class StreamSocket(Socket):
             if self.local:
                 self.shut |= how
             elif how & 1:
-                self._drop_backlog()  # it is as new then
+                self._drop_backlog()
+                self.shut = 0  # it is as new then
             self.queue.wake()
             return
         self.shut |= how
@@ -168,7 +172,7 @@ class StreamSocket(Socket):
     def close(self) -> None:
         self.unbind()
         self._drop_backlog()
-        unread = self.size > 0
+        unread = len(self.inbox) > 1 or (bool(self.inbox) and self.inbox[0].left > 0)  # Linux passes over an empty one
         self.empty()
         peer, self.peer = self.peer, None
         if peer is not None:
@@ -186,6 +190,9 @@ class StreamSocket(Socket):
         backlog, self._backlog = self._backlog, None
         for waiting in backlog or ():
             self.world.unaccepted -= 1
+            if waiting.peer is not None:
+                waiting.peer.error = ECONNRESET
+                waiting.peer.broken = True
             waiting.release()
 
     # -- data ---------------------------------------------------------------------------------------------
@@ -239,7 +246,7 @@ class StreamSocket(Socket):
             if self.local:
                 raise Errno(EINVAL if self.kind == S.SOCK_STREAM else ENOTCONN)
             self.raise_error()
-            if self.shut & 1:
+            if self.shut & 1 and not self.listening:
                 return b"", None, 0
             raise Errno(ENOTCONN)
         if self.kind == S.SOCK_SEQPACKET:
@@ -260,9 +267,7 @@ class StreamSocket(Socket):
         pieces: list[bytes] = []
         first = self.inbox[0]
         for message in list(self.inbox) if peek else iter(self._first, None):
-            if message is not first and (
-                message.files or first.files or (self.local and message.owner != first.owner and self._tells_owner())
-            ):
+            if message is not first and self.local and message.owner != first.owner and self._tells_owner():
                 break
             piece = message.data[message.taken : message.taken + count]
             pieces.append(piece)
@@ -271,6 +276,9 @@ class StreamSocket(Socket):
                 self.use_up(message, len(piece))
                 if not message.left:
                     self.inbox.popleft()
+            if message.files:
+                first = message  # what lies beside it ends what is read at once
+                break
             if not count:
                 break
         if not peek:
