@@ -12,7 +12,6 @@ import difflib
 import os
 import stat
 
-from sandbox import guests
 from sandbox.abi.errno import Errno
 from sandbox.errors import ConfigurationError, LoadError
 from sandbox.kernel.program import executable
@@ -34,12 +33,16 @@ def host_program(config: VmConfig) -> str:
     package. Raises LoadError."""
     word = os.fsdecode(config.program[0])
     if "/" not in word and (os.path.isdir(word) or not os.path.exists(word)):
+        from sandbox import guests  # with the assembler: not for those who run an ELF file
+
         found = guests.meant(word, config.arch, config.board)
         if found is not None:
             return str(found.path)
     try:
         status = os.stat(word)
     except (FileNotFoundError, NotADirectoryError):
+        from sandbox import guests
+
         near = difflib.get_close_matches(word.removesuffix(".s"), {guest.name for guest in guests.guests()}, 1)
         advice = f"do you mean the guest {near[0]!r}?" if near else "with rootfs it would be one of the guest's"
         if os.path.isfile(f"{word}.s"):
