@@ -181,6 +181,12 @@ def news_of_a_message(w: World) -> None:
         assert w.call("mq_notify", fd, event(w, 1)) == 0, "it was for one message"
         assert w.call("mq_notify", fd, None) == 0
         assert w.call("mq_notify", fd, event(w, 1)) == 0
+    with queue(w) as fd:
+        other = w.call("mq_open", NAME, F.O_RDWR, 0, None)
+        assert w.call("mq_notify", other, event(w, 0)) == 0
+        assert w.call("mq_notify", fd, event(w, 0)) == -EBUSY
+        w.call("close", other)
+        assert w.call("mq_notify", fd, event(w, 0)) == 0, "to close the descriptor takes the registration back"
 
 
 @CASES("mq_open", host=False)

@@ -503,6 +503,20 @@ def a_lock_with_an_owner_is_inherited(w: GuestWorld) -> None:
 
 
 @CASES("futex", host=False)
+def real_time_threads_are_woken_first(w: GuestWorld) -> None:
+    word = w.memory(bytes(4))
+    priorities = (0, 3, 9, 0, 9)
+    threads = [act(w, clone(w, THREAD)) for _ in priorities]
+    for thread, priority in zip(threads, priorities, strict=True):
+        policy = F.SCHED_FIFO if priority else F.SCHED_OTHER
+        assert thread.call("sched_setscheduler", 0, policy, struct.pack("<i", priority)) == 0
+        assert thread.blocks("futex", word, F.FUTEX_WAIT, 0, 0, 0, 0)
+    for index in (2, 4, 1, 0, 3):
+        assert w.call("futex", word, F.FUTEX_WAKE, 1, 0, 0, 0) == 1
+        assert threads[index].again() == 0
+
+
+@CASES("futex", host=False)
 def processes_meet_on_shared_memory_only(w: GuestWorld) -> None:
     call = "mmap2" if w.word == 4 else "mmap"
     shared = w.call(call, 0, 4096, 3, F.MAP_SHARED | F.MAP_ANONYMOUS, -1, 0)

@@ -140,6 +140,7 @@ def what_can_be_made(w: World) -> None:
         (S.AF_INET, S.SOCK_STREAM, 6, 0),
         (S.AF_INET, S.SOCK_DGRAM, 17, 0),
         (S.AF_INET, S.SOCK_STREAM, 17, EPROTONOSUPPORT),
+        (S.AF_INET, S.SOCK_RAW, 0, EPROTONOSUPPORT),
         (S.AF_INET6, S.SOCK_STREAM, 0, 0),
         (S.AF_INET, S.SOCK_SEQPACKET, 0, ESOCKTNOSUPPORT),
         (77, S.SOCK_STREAM, 0, EAFNOSUPPORT),

@@ -1,8 +1,8 @@
 """Who sleeps on which futex word.
 
 A private word is known by its address space and address, a word in a shared mapping by the file page behind it, so
-that processes that map it at different addresses meet. Waiters are woken in the order in which they came. The calls
-themselves are in `sys_futex`. Source: futex(2), `kernel/futex/`.
+that processes that map it at different addresses meet. Waiters are woken in the order in which they came, the real-time
+ones among them by priority first. The calls themselves are in `sys_futex`. Source: futex(2), `kernel/futex/`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,12 @@ class FutexTable:
         self._waiters: dict[Key, list[Waiter]] = {}
 
     def add(self, waiter: Waiter) -> None:
-        self._waiters.setdefault(waiter.key, []).append(waiter)
+        """Behind all others, but real-time tasks before those of a lower priority."""
+        waiters = self._waiters.setdefault(waiter.key, [])
+        place = len(waiters)
+        while place and waiters[place - 1].task.policy[1] < waiter.task.policy[1]:
+            place -= 1
+        waiters.insert(place, waiter)
 
     def remove(self, waiter: Waiter) -> None:
         waiters = self._waiters.get(waiter.key)

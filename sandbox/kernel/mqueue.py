@@ -48,6 +48,7 @@ class MessageQueue:
         self.messages: list[tuple[int, int, bytes]] = []
         self.changed = WaitQueue()
         self.listener: tuple[Process, int, int] | None = None  # who is told of a message: process, signal, value
+        self.listening: QueueFile | None = None  # what it registered by: to close that takes the registration back
         self._sent = 0
 
     @property
@@ -111,6 +112,10 @@ class QueueFile(AnonymousFile):
         if size > queue.size if sending else size < queue.size:
             raise Errno(EMSGSIZE)
         return queue
+
+    def close(self) -> None:
+        if self.message_queue.listening is self:
+            self.message_queue.listener = self.message_queue.listening = None
 
     def poll(self) -> int:
         queue = self.message_queue

@@ -129,7 +129,8 @@ def mq_notify(task: Task, fd: int, event: int) -> int:
         if how == _THREAD:
             raise Errno(EBADF)  # libc names a netlink socket, of which there are none
         number = number if how == _SIGNAL else 0
-    queue = _queue_file(task, fd).message_queue
+    file = _queue_file(task, fd)
+    queue = file.message_queue
     if queue.listener is not None and queue.listener[0].wait_status is not None:
         queue.listener = None  # it has ended
     if not event:
@@ -139,6 +140,7 @@ def mq_notify(task: Task, fd: int, event: int) -> int:
     if queue.listener is not None:
         raise Errno(EBUSY)
     queue.listener = (task.process, number, value)
+    queue.listening = file
     return 0
 
 
@@ -166,6 +168,6 @@ ROWS: tuple[Row, ...] = (
     Row("mq_timedsend_time64", mq_timedsend_time64, f"{_MESSAGE} priority:uint timeout:address", FULL),
     Row("mq_timedreceive", mq_timedreceive, f"{_MESSAGE} priority:address timeout:address", FULL),
     Row("mq_timedreceive_time64", mq_timedreceive_time64, f"{_MESSAGE} priority:address timeout:address", FULL),
-    Row("mq_notify", mq_notify, "fd:fd event:address", PARTIAL, "no SIGEV_THREAD; closing does not end a registration"),
+    Row("mq_notify", mq_notify, "fd:fd event:address", PARTIAL, "no SIGEV_THREAD"),
     Row("mq_getsetattr", mq_getsetattr, "fd:fd new:address old:address", FULL),
 )
