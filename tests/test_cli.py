@@ -183,6 +183,8 @@ VALUES = {
     "seconds plain": (options.seconds, "5", 5.0),
     "assignment": (options.assignment, "A=b=c", ("A", "b=c")),
     "empty value": (options.assignment, "A=", ("A", "")),
+    "what is set here": (options.assignment, "PATH", ("PATH", os.environ["PATH"])),
+    "what is not set here": (options.assignment, "NOBODY_SETS_THIS", None),
     "user": (options.user, "1000", (1000, 1000)),
     "user and group": (options.user, "1000:50", (1000, 50)),
     "volume": (options.volume, "/host:/guest", ("/host", "/guest", False)),

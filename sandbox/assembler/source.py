@@ -50,10 +50,11 @@ _SECTION = re.compile(r"\.(?:section\s+\.?)?(text|rodata|data|bss)(?:\.[\w.]+)?\
 _PARTS = {"text": 0, "data": 1, "bss": 1, "rodata": 2}
 _BUILD = "or build it with gcc and run the ELF file"
 _ADVICE = {
-    "section": f"there are .text, .data, .bss and .rodata; {_BUILD}",
-    "att_syntax": f"x86 is in Intel syntax: mov eax, 60; {_BUILD}",
+    "section": f"there are .text, .data, .bss and .rodata, {_BUILD}",
+    "att_syntax": f"x86 is in Intel syntax: mov eax, 60, {_BUILD}",
     **dict.fromkeys(("arch", "cpu", "fpu", "syntax", "p2alignl", "line", "loc"), "leave it out"),
-    **dict.fromkeys(("extern", "include", "incbin", "comm", "lcomm"), f"a source stands alone; {_BUILD}"),
+    **dict.fromkeys(("extern", "include", "incbin"), f"a source stands alone, {_BUILD}"),
+    **dict.fromkeys(("comm", "lcomm"), "write `.bss` and `NAME: .space SIZE`"),
 }
 
 
@@ -174,7 +175,7 @@ def _lines(source: str, name: str, arch: str) -> tuple[list[Line], list[Line]]:
 def _refuse(word: str, where: str) -> AssemblyError:
     advice = "leave it out" if word.startswith("cfi_") else _ADVICE.get(word)
     near = difflib.get_close_matches(word, DIRECTIVES, 1)
-    advice = advice or (f"do you mean '.{near[0]}'?" if near else f"sources are simple; {_BUILD}")
+    advice = advice or (f"do you mean '.{near[0]}'?" if near else f"sources are simple, {_BUILD}")
     return AssemblyError(f"{where}: there is no directive '.{word}' here: {advice}")
 
 

@@ -55,7 +55,13 @@ def exec_(arguments: list[str]) -> int:
         made.error("which program?" if words else "which VM?")
     if given.tty and not os.isatty(0):
         raise ConfigurationError("--tty needs a terminal, and standard input is none")
-    order = {"vm": words[0], "program": words[1:], "env": dict(given.env), "cwd": given.workdir, "user": given.user}
+    order = {
+        "vm": words[0],
+        "program": words[1:],
+        "env": dict(filter(None, given.env)),
+        "cwd": given.workdir,
+        "user": given.user,
+    }
     handlers = {number: signal.signal(number, _end) for number in heard()}
     try:
         with Client() as client:

@@ -120,14 +120,16 @@ def seconds(text: str) -> float:
     return parsed
 
 
-def assignment(text: str) -> tuple[str, str]:
-    """K=V; K alone takes the value from this process's environment, as `docker run -e` does."""
+def assignment(text: str) -> tuple[str, str] | None:
+    """K=V; K alone takes the value from this process's environment, as `docker run -e` does. None: it has none."""
     import os
 
     name, equals, value = text.partition("=")
     if not name or "\0" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value if equals else os.environ.get(name, "")
+    if not equals:
+        return (name, os.environ[name]) if name in os.environ else None
+    return name, value
 
 
 def user(text: str) -> tuple[int, int]:

@@ -160,7 +160,7 @@ def _create(hypervisor: Hypervisor, given: argparse.Namespace, words: list[str])
         "volumes": [f"{source}:{path}:{'ro' if read_only else 'rw'}" for source, path, read_only in given.volume],
         "tmpfs": [path if limit is None else f"{path}:{limit}" for path, limit in given.tmpfs],
         "tty": given.tty,
-        "env": {**_default_environment(), **dict(given.env)},
+        "env": {**_default_environment(), **dict(filter(None, given.env))},
         "cwd": given.workdir,
         "hostname": given.hostname,
         "user": given.user,
