@@ -264,6 +264,8 @@ def what_mmap_looks_at_first(w: World) -> None:
         assert mmap(w, 0, PAGE, PROT_READ, F.MAP_SHARED_VALIDATE | unknown, fd) == -EOPNOTSUPP
     address = mmap(w, 0, PAGE, PROT_READ, F.MAP_SHARED_VALIDATE | F.MAP_POPULATE, fd)
     assert address > 0
+    assert w.call("madvise", address, PAGE, F.MADV_FREE) == -EINVAL, "only for private memory without a file"
+    assert w.call("madvise", address, PAGE, F.MADV_DONTNEED) == 0
     assert w.call("munmap", address + 1, PAGE) == -EINVAL
 
 

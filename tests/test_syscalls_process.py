@@ -147,7 +147,22 @@ def names_and_flags(w: World) -> None:
     assert w.call("prctl", F.PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0) == -EINVAL
     assert w.call("prctl", F.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     assert w.call("prctl", F.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1
+    assert w.call("prctl", F.PR_SET_THP_DISABLE, 0, 1, 0, 0) == -EINVAL
+    assert w.call("prctl", F.PR_GET_THP_DISABLE, 1, 0, 0, 0) == -EINVAL
     assert w.call("prctl", 12345, 0, 0, 0, 0) == -EINVAL
+
+
+@CASES("prctl", host=False)
+def secure_bits(w: GuestWorld) -> None:
+    def bits() -> int:
+        return w.call("prctl", F.PR_GET_SECUREBITS, 0, 0, 0, 0)
+
+    assert bits() == 0
+    assert w.call("prctl", F.PR_SET_SECUREBITS, 16, 0, 0, 0) == 0
+    assert (bits(), w.call("prctl", F.PR_GET_KEEPCAPS, 0, 0, 0, 0)) == (16, 1)
+    assert w.call("prctl", F.PR_SET_SECUREBITS, 1, 0, 0, 0) == -EPERM
+    w.become(1000, 1000)
+    assert w.call("prctl", F.PR_SET_SECUREBITS, 0, 0, 0, 0) == -EPERM
 
 
 @CASES("prctl", host=False)

@@ -283,7 +283,7 @@ def madvise(task: Task, address: int, length: int, advice: int) -> int:
     if length == 0:
         return 0
     if advice in (flags.MADV_DONTNEED, flags.MADV_FREE):
-        if is_locked(space, address, end):
+        if is_locked(space, address, end) or (advice == flags.MADV_FREE and _of_files(space, address, end)):
             raise Errno(EINVAL)
         space.advise(address, length)
     elif advice in (flags.MADV_DONTFORK, flags.MADV_DOFORK):
@@ -303,8 +303,13 @@ def _set_inheritance(space: AddressSpace, address: int, end: int, inherit: bool)
         space.list.add(region)
 
 
+def _of_files(space: AddressSpace, address: int, end: int) -> bool:
+    """Whether some of it is more than private memory without a file."""
+    return any(region.shared or region.source is not None for region in space.list.overlapping(address, end))
+
+
 def _set_wiping(space: AddressSpace, address: int, end: int, wiped: bool) -> None:
-    if wiped and any(region.shared or region.source is not None for region in space.list.overlapping(address, end)):
+    if wiped and _of_files(space, address, end):
         raise Errno(EINVAL)  # for private memory without a file alone
     for region in space.list.cut(address, end):
         region.wiped = wiped

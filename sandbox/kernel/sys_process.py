@@ -171,8 +171,12 @@ def prctl(task: Task, option: int, first: int, second: int, third: int, fourth: 
         case flags.PR_GET_SECCOMP:
             return 0
         case flags.PR_SET_THP_DISABLE:
+            if second or third or fourth:
+                raise Errno(EINVAL)
             process.huge_pages_disabled = bool(first)
         case flags.PR_GET_THP_DISABLE:
+            if first or second or third or fourth:
+                raise Errno(EINVAL)
             return int(process.huge_pages_disabled)
         case flags.PR_SET_PTRACER:
             return 0
@@ -192,6 +196,9 @@ def _name(task: Task, address: int) -> bytes:
     return bytes(name)
 
 
+_KEEP_CAPS = 1 << 4  # SECBIT_KEEP_CAPS, the one of the secure bits that there is
+
+
 def _capability_option(task: Task, option: int, first: int, second: int) -> int:
     credentials = task.credentials
     if option in (flags.PR_CAPBSET_READ, flags.PR_CAPBSET_DROP):
@@ -203,6 +210,15 @@ def _capability_option(task: Task, option: int, first: int, second: int) -> int:
             raise Errno(EPERM)
         task.credentials = credentials.copy()
         task.credentials.bounding &= ~(1 << first)
+        return 0
+    if option == flags.PR_GET_SECUREBITS:
+        return _KEEP_CAPS if task.process.keep_capabilities else 0
+    if option == flags.PR_SET_SECUREBITS:
+        if not credentials.capable(8):
+            raise Errno(EPERM)
+        if first & ~_KEEP_CAPS:
+            raise Errno(EPERM)  # as where they are locked: root and set-id programs are never treated as others
+        task.process.keep_capabilities = bool(first)
         return 0
     if option == flags.PR_CAP_AMBIENT:
         return _ambient(task, first, second)

@@ -250,7 +250,9 @@ def _io_priority(process: Process) -> int:
 
 
 def ioprio_get(task: Task, which: int, who: int) -> int:
-    return min(map(_io_priority, _io_members(task, which, who)))
+    """Of one process what was set (0: nothing), of several the highest that they have."""
+    members = _io_members(task, which, who)
+    return members[0].io_priority if which == 1 else min(map(_io_priority, members))
 
 
 def ioprio_set(task: Task, which: int, who: int, priority: int) -> int:
