@@ -24,13 +24,15 @@ class WaitQueue:
     """First come, first woken. A sleeper may be on many queues at once (poll).
 
     `events` says what the wake under way is about (POLLIN ...; anything, unless the one that wakes knows better): who
-    watches for edges does not take room in a pipe for bytes in it."""
+    watches for edges does not take room in a pipe for bytes in it. `taken`: one of those that only want to be woken if
+    no other was (EPOLLEXCLUSIVE) has been."""
 
-    __slots__ = ("_sleepers", "events")
+    __slots__ = ("_sleepers", "events", "taken")
 
     def __init__(self) -> None:
         self._sleepers: dict[Sleeper, None] = {}
         self.events = ANYTHING
+        self.taken = False
 
     def add(self, sleeper: Sleeper) -> None:
         self._sleepers[sleeper] = None
@@ -43,6 +45,7 @@ class WaitQueue:
         if not self._sleepers:
             return 0
         self.events = events
+        self.taken = False
         chosen = list(self._sleepers)[:count]
         for sleeper in chosen:
             self._sleepers.pop(sleeper, None)

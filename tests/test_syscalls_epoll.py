@@ -135,6 +135,19 @@ def epoll_refuses(w: World) -> None:
     assert w.call("lseek", epoll, 5, 9) == -EINVAL
 
 
+@CASES("epoll_ctl", "epoll_pwait", host=False)
+def exclusive_watches_are_woken_one_at_a_time(w: GuestWorld) -> None:
+    reader, writer = w.pipe()
+    epolls = [w.call("epoll_create1", 0) for _ in range(4)]
+    modes = (POLLIN | EPOLLEXCLUSIVE, POLLIN | EPOLLEXCLUSIVE, POLLIN | EPOLLEXCLUSIVE, POLLIN)
+    for index, (epoll, mode) in enumerate(zip(epolls, modes, strict=True)):
+        assert w.call("epoll_ctl", epoll, EPOLL_CTL_ADD, reader, event(w, mode, index)) == 0
+    for epoll in epolls[1:]:  # nobody waits at the first
+        w.task.files.get(epoll).queue.add(w.task)
+    assert w.call("write", writer, b"x", 1) == 1
+    assert [bool(collected(w, epoll)) for epoll in epolls] == [True, True, False, True]
+
+
 @CASES("epoll_ctl", "epoll_create1")
 def epoll_in_epoll(w: World) -> None:
     sets = [w.call("epoll_create1", 0) for _ in range(7)]

@@ -41,6 +41,10 @@ class Watch:
             return
         queue.add(self)  # being woken takes a sleeper off the queue
         if self.events & ~_PRIVATE and queue.events & (self.events & ~_PRIVATE | _ALWAYS):
+            if self.events & EPOLLEXCLUSIVE:
+                if queue.taken:
+                    return
+                queue.taken = len(self.epoll.queue) > 0  # somebody waits there
             self.epoll.may_be_ready(self)
 
     def state(self) -> int:
