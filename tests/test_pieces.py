@@ -8,11 +8,13 @@ from functools import partial
 import pytest
 
 from sandbox.abi import flags as F
-from sandbox.kernel.pieces import BYTES_AT_ONCE
+from sandbox.kernel.pieces import BYTES_AT_ONCE, PAGES_AT_ONCE
 from sandbox.wait import Block
 from tests.syscall_worlds import Blocked, GuestWorld, guest
 
 LARGE = 3 * BYTES_AT_ONCE
+PAGES = 4096 * PAGES_AT_ONCE
+TCGETS, TCSETS, ICANON = 0x5401, 0x5402, (2).to_bytes(4, "little")
 Call = tuple[str, tuple[int, ...]]
 
 
@@ -33,6 +35,15 @@ def mapping(w: GuestWorld, pages: int, protection: int = F.PROT_READ) -> int:
     return w.call("mmap", 0, pages * 4096, protection, kind, -1, 0)
 
 
+def terminal(w: GuestWorld) -> int:
+    """A master of which nobody takes what is typed; nothing is shown, so there is room for ever."""
+    master = w.open(b"/dev/ptmx", F.O_RDWR | F.O_NOCTTY)
+    settings = w.memory(bytes(60))
+    assert w.call("ioctl", master, TCGETS, settings) == 0
+    assert w.call("ioctl", master, TCSETS, w.memory(bytes(12) + ICANON + w.peek(settings, 60)[16:])) == 0
+    return master
+
+
 CASES: dict[str, tuple[Callable[[GuestWorld], Call], int, int]] = {  # the call, its result, how often it gives way
     "readv of a device": (lambda w: ("readv", (w.open(b"/dev/zero"), vector(w), 12)), LARGE, 2),
     "readv of a file": (lambda w: ("readv", (sparse(w), vector(w), 12)), LARGE, 2),
@@ -47,6 +58,23 @@ CASES: dict[str, tuple[Callable[[GuestWorld], Call], int, int]] = {  # the call,
         LARGE,
         2,
     ),
+    "mincore": (
+        lambda w: ("mincore", (mapping(w, 9 * PAGES_AT_ONCE), 9 * PAGES, mapping(w, 16, F.PROT_READ | F.PROT_WRITE))),
+        0,
+        2,
+    ),
+    "populating": (
+        lambda w: ("madvise", (mapping(w, 2 * PAGES_AT_ONCE + 1), 2 * PAGES + 4096, F.MADV_POPULATE_READ)),
+        0,
+        2,
+    ),
+    "mlock": (lambda w: ("mlock", (mapping(w, 2 * PAGES_AT_ONCE), 2 * PAGES)), 0, 1),
+    "getrandom": (
+        lambda w: ("getrandom", (mapping(w, LARGE // 4096, F.PROT_READ | F.PROT_WRITE), LARGE, 0)),
+        LARGE,
+        2,
+    ),
+    "typing": (lambda w: ("write", (terminal(w), w.memory(bytes(10000)), 10000)), 10000, 2),
 }
 
 

@@ -46,6 +46,7 @@ from sandbox.abi.flags import (
     RLIMIT_AS,
 )
 from sandbox.kernel.lookup import opened
+from sandbox.kernel.pieces import PAGES_AT_ONCE, page_ranges
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
 from sandbox.kernel.sys_mlock import check_range, expect_lockable, is_locked, lock_mapping, whole_pages
 from sandbox.memory import PagedFile, PageSource
@@ -318,11 +319,12 @@ def _set_wiping(space: AddressSpace, address: int, end: int, wiped: bool) -> Non
 
 def _populate(task: Task, address: int, end: int, access: int) -> None:
     space = task.space
-    for page in range(address, end, PAGE):
-        if space.list.at(page) is None:
-            raise Errno(ENOMEM)
-        if not space.resolve(page, access):
-            raise Errno(ENOMEM if space.fault == "oom" else EINVAL)
+    for first, last in page_ranges(task, address, end):
+        for page in range(first, last, PAGE):
+            if space.list.at(page) is None:
+                raise Errno(ENOMEM)
+            if not space.resolve(page, access):
+                raise Errno(ENOMEM if space.fault == "oom" else EINVAL)
 
 
 def msync(task: Task, address: int, length: int, how: int) -> int:
@@ -344,13 +346,9 @@ def mincore(task: Task, address: int, length: int, vector: int) -> int:
         raise Errno(EINVAL)
     check_range(task, address, length)
     table = task.space.table
-    position = address
-    end = address + whole_pages(length)
-    while position < end:  # in pieces: the range may be far larger than what is in it
-        piece = min(end, position + 256 * PAGE)
-        task.space.copy_out(vector, bytes(table.entry(page) & 1 for page in range(position, piece, PAGE)))
-        vector += (piece - position) // PAGE
-        position = piece
+    for first, last in page_ranges(task, address, address + whole_pages(length), 4 * PAGES_AT_ONCE):
+        present = bytes(table.entry(page) & 1 for page in range(first, last, PAGE))
+        task.space.copy_out(vector + (first - address) // PAGE, present)
     return 0
 
 

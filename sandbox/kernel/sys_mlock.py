@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sandbox.abi import flags
 from sandbox.abi.errno import EAGAIN, EINVAL, ENOMEM, EPERM, Errno
 from sandbox.abi.flags import PROT_READ, PROT_WRITE
+from sandbox.kernel.pieces import PAGES_AT_ONCE, page_ranges
 from sandbox.kernel.row import FULL, PARTIAL, Row
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 CAP_IPC_LOCK = 14
+MOST_BROUGHT_IN = 4 * PAGES_AT_ONCE  # by mmap, which cannot be run again half way; what is more comes when it is used
 
 
 def whole_pages(length: int) -> int:
@@ -55,7 +57,9 @@ def lock_mapping(task: Task, kind: int, start: int, length: int) -> None:
     if kind & flags.MAP_LOCKED or task.space.locks_future:
         _mark(task.space, start, start + length, True)
         if kind & flags.MAP_LOCKED:
-            _bring_in(task, start, length)
+            room = task.space.account.limit - task.space.account.used
+            pages = length // PAGE if length // PAGE <= room else 0
+            _bring_in(task.space, start, start + min(pages, MOST_BROUGHT_IN) * PAGE)
 
 
 def _locked(space: AddressSpace) -> int:
@@ -68,14 +72,12 @@ def _mark(space: AddressSpace, start: int, end: int, locked: bool) -> None:
         space.list.add(region)
 
 
-def _bring_in(task: Task, start: int, length: int) -> bool:
-    if length >> 12 > task.space.account.limit - task.space.account.used:
-        return False
-    for page in range(start, start + length, PAGE):
-        region = task.space.list.at(page)
+def _bring_in(space: AddressSpace, start: int, end: int) -> bool:
+    for page in range(start, end, PAGE):
+        region = space.list.at(page)
         if region is not None and region.protection:
             access = PROT_WRITE if region.protection & PROT_WRITE else PROT_READ
-            if not task.space.resolve(page, access):
+            if not space.resolve(page, access):
                 return False
     return True
 
@@ -98,11 +100,14 @@ def _lock(task: Task, address: int, length: int, bring_in: bool) -> int:
     check_range(task, start, length)
     if task.kernel.spaces.crowded(space):
         raise Errno(ENOMEM)
-    if bring_in and length >> 12 > space.account.limit - space.account.used:
-        raise Errno(EAGAIN)
-    _mark(space, start, start + length, True)
-    if bring_in and not _bring_in(task, start, length):
-        raise Errno(ENOMEM)
+    if "position" not in task.restart:
+        if bring_in and length >> 12 > space.account.limit - space.account.used:
+            raise Errno(EAGAIN)
+        _mark(space, start, start + length, True)
+    if bring_in:
+        for first, last in page_ranges(task, start, start + length):
+            if not _bring_in(space, first, last):
+                raise Errno(ENOMEM)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sandbox.abi.errno import EFAULT, EINVAL, EPERM, Errno
 from sandbox.abi.flags import GRND_INSECURE, GRND_NONBLOCK, GRND_RANDOM
 from sandbox.abi.structs import NANOSECONDS, pack_sysinfo, pack_utsname
+from sandbox.kernel.pieces import BYTES_AT_ONCE, give_way
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
 
 if TYPE_CHECKING:
@@ -76,8 +77,12 @@ def getrandom(task: Task, buffer: int, count: int, how: int) -> int:
     if how & ~(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) or how & 6 == 6:
         raise Errno(EINVAL)
     count = min(count, _MOST_RANDOM)
-    done = 0
+    done: int = task.restart.get("done", 0)
+    pause = done + BYTES_AT_ONCE
     while done < count:
+        if done >= pause:
+            task.restart["done"] = done
+            give_way(task)
         size = min(PIECE, count - done)
         try:
             task.space.copy_out(buffer + done, task.kernel.entropy.bytes(size))

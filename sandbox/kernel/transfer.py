@@ -36,6 +36,7 @@ from sandbox.kernel.pieces import BYTES_AT_ONCE, give_way
 from sandbox.kernel.readiness import deadline_after, wait
 from sandbox.kernel.signals import SignalInfo, send_to_task
 from sandbox.kernel.watching import tell_read, tell_written
+from sandbox.vfs.pty import PtyMaster
 from sandbox.vfs.terminal import TerminalFile
 from sandbox.wait import Block
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 MAX_COUNT = 0x7FFFF000  # INT_MAX rounded down to a page: what one call moves at most
 PIECE = 1 << 18
+TERMINAL_PIECE = 4096  # there every byte is looked at
 IOV_MAX = 1024
 SMALL_FILE_MAX = 0x7FFFFFFF  # a file opened without O_LARGEFILE by a 32-bit program ends here
 CAP_FSETID = 4
@@ -226,6 +228,7 @@ def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, no
             file.write(b"", offset)
         return 0
     done: int = task.restart.get("done", 0)
+    size = PIECE
     pause = done + BYTES_AT_ONCE
     if file.node.mode & S_IFMT == S_IFREG:
         if file.writable:
@@ -233,13 +236,16 @@ def _send(task: Task, file: OpenFile, segments: Segments, offset: int | None, no
             drop_privileges(task, file.node)
         if file.flags & O_APPEND:
             pause = total  # nobody's bytes come between those of one append
-    elif isinstance(file, TerminalFile):
-        may_write(task, file.terminal)
+    elif isinstance(file, TerminalFile | PtyMaster):
+        size = TERMINAL_PIECE
+        pause = done + size
+        if isinstance(file, TerminalFile):
+            may_write(task, file.terminal)
     while done < total:
         if done >= pause:
             task.restart["done"] = done
             give_way(task)
-        piece = gather(task.space, segments, done, min(total - done, PIECE))
+        piece = gather(task.space, segments, done, min(total - done, size))
         if not piece:
             if done:
                 return done

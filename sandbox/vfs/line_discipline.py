@@ -17,6 +17,9 @@ from sandbox.vfs.termios import Termios
 
 LINE_MAX = 4095
 BACKLOG = 65536  # bytes in finished lines
+ECHO_MAX = 16384  # bytes to be shown from which on no line is shown again
+_CONTROLS = bytes(key for key in range(0x20) if key != 0x09) + b"\x7f"
+_CONTINUATIONS = bytes(range(0x80, 0xC0))  # of UTF-8
 _NEWLINE, _RETURN, _TAB, _BACKSPACE, _BELL = 0x0A, 0x0D, 0x09, 0x08, 0x07
 
 
@@ -147,8 +150,9 @@ class LineDiscipline:
         elif extended and local & T.ECHO and self._is(key, T.VREPRINT):
             self._show(key)
             self._echo_newline()
-            for old in self.line:
-                self._show(old)
+            if len(self.echo) < ECHO_MAX:
+                for old in self.line:
+                    self._show(old)
         elif self._is(key, T.VEOF):
             self._finish(even_empty=True)
         elif key == _NEWLINE:
@@ -181,7 +185,7 @@ class LineDiscipline:
             self._finish()
 
     def _finish(self, even_empty: bool = False) -> None:
-        if self.line or even_empty:
+        if self.line or (even_empty and len(self.lines) < BACKLOG):
             self.lines.append(bytes(self.line))
             self.waiting += len(self.line)
             self.line.clear()
@@ -227,23 +231,18 @@ class LineDiscipline:
             self._show(self.settings.characters[T.VERASE])
             return
         if character == b"\t":
-            start = self._width(self.line)
-            width = 8 - start % 8
+            width = 8 - self._width(self.line[self.line.rfind(b"\t") + 1 :]) % 8
         else:
             width = 1 if len(character) > 1 else self._width(character)
         self.echo += b"\b \b" * width if character != b"\t" else b"\b" * width
 
     def _width(self, text: bytes | bytearray) -> int:
-        """Columns that `text` takes when it is echoed."""
-        width = 0
-        for key in text:
-            if key == _TAB:
-                width += 8 - width % 8
-            elif key < 0x20 or key == 0x7F:
-                width += 2 if self.settings.local & T.ECHOCTL else 0
-            elif key & 0xC0 != 0x80 or not self.settings.input & T.IUTF8:
-                width += 1
-        return width
+        """Columns that `text`, which has no tab, takes when it is echoed."""
+        controls = len(text) - len(text.translate(None, _CONTROLS))
+        width = len(text) - controls
+        if self.settings.input & T.IUTF8:
+            width -= len(text) - len(text.translate(None, _CONTINUATIONS))
+        return width + (2 * controls if self.settings.local & T.ECHOCTL else 0)
 
     # -- showing ----------------------------------------------------------------------------------------
 

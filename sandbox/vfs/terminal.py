@@ -77,7 +77,7 @@ class Terminal:
             if len(self._output) + len(shown) <= OUTPUT_ROOM:
                 self._show(shown)
         asked, discipline.signals = discipline.signals, []
-        for number in asked:
+        for number in dict.fromkeys(asked):  # however often: nobody has run in between
             self.signal(number)
         self.queue.wake()
 

@@ -528,6 +528,12 @@ static void long_calls(void)
         _exit(91);
     if (process_vm_readv(getpid(), pieces, 64, pieces, 64, 0) != whole)
         _exit(92);
+    long sizes = sizeof(long) == 8 ? 1l << 34 : 1l << 30;
+    char *none = mmap(NULL, sizes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    unsigned char *there = mmap(NULL, sizes >> 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mincore(none, sizes, there) || madvise(none, sizes, MADV_POPULATE_READ) == 0)
+        _exit(94);
+    munmap(none, sizes);
     off_t from = 3;
     if (sendfile(null, sparse, &from, whole) != whole || from != whole + 3)
         _exit(93);
