@@ -225,7 +225,6 @@ def test_signals_end_a_fleet_in_the_foreground(shell: Shell, number: signal.Sign
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(number)
-        process.stdout.close()
         assert process.wait(PATIENCE) == 128 + number
     assert "no fleet is up" in shell("ps").stderr
 
@@ -287,7 +286,6 @@ def test_nohup_is_heeded(shell: Shell) -> None:
         for _ in range(3):
             assert b" | count " in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        process.stdout.close()
         assert process.wait(PATIENCE) == 128 + signal.SIGTERM
 
 
