@@ -6,6 +6,7 @@ import struct
 
 from sandbox.abi import flags as F
 from sandbox.abi.errno import (
+    EAGAIN,
     EBADF,
     EBUSY,
     EFAULT,
@@ -13,9 +14,11 @@ from sandbox.abi.errno import (
     EMFILE,
     EPERM,
     ESPIPE,
+    ESRCH,
 )
 from sandbox.abi.flags import (
     O_APPEND,
+    O_ASYNC,
     O_CLOEXEC,
     O_CREAT,
     O_NOATIME,
@@ -24,11 +27,16 @@ from sandbox.abi.flags import (
     O_RDONLY,
     O_RDWR,
     O_WRONLY,
+    POLLIN,
+    POLLRDNORM,
     RLIMIT_NOFILE,
     SEEK_CUR,
     SEEK_SET,
     open_flags,
 )
+from sandbox.abi.signals import POLL_IN, SIG_BLOCK, SIGIO, SIGUSR1, bit
+from sandbox.abi.sockets import AF_UNIX, SOCK_STREAM
+from sandbox.kernel.sys_tty import FIOASYNC
 from tests.syscall_cases import Cases, World
 from tests.syscall_worlds import BAD, GuestWorld
 
@@ -151,7 +159,55 @@ def owners_of_signals_are_remembered(w: World) -> None:
     assert struct.unpack("<ii", w.peek(owner, 8)) == (1, me)
     assert w.call("fcntl", reader, F.F_SETOWN_EX, w.memory(struct.pack("<ii", 7, me))) == -EINVAL
     assert w.call("fcntl", reader, F.F_SETOWN_EX, BAD) == -EFAULT
+    assert w.call("fcntl", reader, F.F_SETOWN, 1 << 22) == -ESRCH
+    thread = w.memory(struct.pack("<ii", 0, me))
+    assert w.call("fcntl", reader, F.F_SETOWN_EX, thread) == 0
+    assert w.call("fcntl", reader, F.F_GETOWN_EX, owner) == 0
+    assert struct.unpack("<ii", w.peek(owner, 8)) == (0, me)
     assert w.call("fcntl", reader, F.F_GETSIG, 0) == 0
+    assert w.call("fcntl", reader, F.F_SETSIG, 65) == -EINVAL
+    assert w.call("fcntl", reader, F.F_SETSIG, SIGUSR1) == 0
+    assert w.call("fcntl", reader, F.F_GETSIG, 0) == SIGUSR1
+
+
+@CASES("fcntl", "ioctl")
+def signals_tell_of_input_and_output(w: World) -> None:
+    blocked, nothing = (bit(SIGIO) | bit(SIGUSR1)).to_bytes(8, "little"), w.words(0, 0)
+    wait = "rt_sigtimedwait"
+    assert w.call("rt_sigprocmask", SIG_BLOCK, blocked, None, 8) == 0
+    reader, writer = w.pipe()
+    other, same = unix_pair(w)
+    asynchronous = open_flags(w.isa, O_ASYNC)
+    for fd, its_writer in ((reader, writer), (other, same)):
+        assert w.call("write", its_writer, b"x", 1) == 1
+        assert w.call(wait, blocked, None, nothing, 8) == -EAGAIN, "nobody has asked"
+        assert w.call("fcntl", fd, F.F_SETOWN, w.call("getpid")) == 0
+        assert w.call("fcntl", fd, F.F_SETFL, asynchronous) == 0
+        assert w.call("write", its_writer, b"x", 1) == 1
+        assert w.call(wait, blocked, None, nothing, 8) == SIGIO
+        assert w.call("fcntl", fd, F.F_SETSIG, SIGUSR1) == 0
+        assert w.call("write", its_writer, b"x", 1) == 1
+        found = bytearray(128)
+        assert w.call(wait, blocked, found, nothing, 8) == SIGUSR1
+        assert struct.unpack_from("<iii", found) == (SIGUSR1, 0, POLL_IN)
+        band, number = struct.unpack_from("<qi" if w.word == 8 else "<ii", found, 2 * w.word if w.word == 8 else 12)
+        assert (band, number) == (POLLIN | POLLRDNORM, fd)
+        assert w.call("ioctl", fd, FIOASYNC, bytes(4)) == 0
+        assert w.call("write", its_writer, b"x", 1) == 1
+        assert w.call(wait, blocked, None, nothing, 8) == -EAGAIN
+        assert w.call("ioctl", fd, FIOASYNC, b"\1\0\0\0") == 0
+        assert w.call("write", its_writer, b"x", 1) == 1
+        assert w.call(wait, blocked, None, nothing, 8) == SIGUSR1
+        assert w.call("fcntl", fd, F.F_SETOWN, 0) == 0
+        assert w.call("write", its_writer, b"x", 1) == 1
+        assert w.call(wait, blocked, None, nothing, 8) == -EAGAIN
+
+
+def unix_pair(w: World) -> tuple[int, int]:
+    ends = bytearray(8)
+    assert w.call("socketpair", AF_UNIX, SOCK_STREAM, 0, ends) == 0
+    one, two = struct.unpack("<ii", ends)
+    return one, two
 
 
 @CASES("fcntl")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from struct import Struct
 
 from sandbox.abi.signals import (
+    POLL_HUP,
     SI_QUEUE,
     SI_TIMER,
     SIGBUS,
     SIGCHLD,
     SIGFPE,
     SIGILL,
-    SIGIO,
     SIGRTMIN,
     SIGSEGV,
     SIGTRAP,
@@ -93,7 +93,7 @@ def pack_siginfo(
     elif code > 0 and number == SIGCHLD and code < 0x80:
         ticks = "qq" if wide else "ii"
         body = Struct("<iIi" + ("4x" if wide else "") + ticks).pack(pid, uid, status, utime, stime)
-    elif code > 0 and number == SIGIO and code < 0x80:
+    elif 0 < code <= POLL_HUP:  # of input and output, whatever signal F_SETSIG chose for it
         body = Struct("<qi" if wide else "<ii").pack(band, fd)
     else:
         body = Struct("<iI").pack(pid, uid)

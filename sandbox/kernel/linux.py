@@ -40,6 +40,7 @@ from sandbox.vfs.socket import SocketFs
 from sandbox.wait import Block
 
 if TYPE_CHECKING:
+    from sandbox.kernel.async_signal import AsyncSignal
     from sandbox.kernel.crash import CrashReport
     from sandbox.kernel.task import Task
     from sandbox.memory import Account, AddressSpace, FramePool
@@ -94,7 +95,7 @@ class LinuxMachine:
         self.file_budget = FileBudget(self.limits.files)
         self.nameless = Nameless(pool, account, clock)
         self.terminals = Terminals(self)
-        self.file_owners: WeakKeyDictionary[OpenFile, int] = WeakKeyDictionary()  # fcntl(F_SETOWN)
+        self.async_signals: WeakKeyDictionary[OpenFile, AsyncSignal] = WeakKeyDictionary()  # of O_ASYNC and F_SETOWN
         self.recent: deque[tuple[int, int, tuple[int, ...], int | None]] = deque(maxlen=LAST_CALLS)
         self.pipes = PipeFs(clock)
         self.sockets = SocketFs(clock)

@@ -28,6 +28,7 @@ from sandbox.abi.flags import (
     open_flags,
 )
 from sandbox.kernel import sys_lock
+from sandbox.kernel.async_signal import OWNER_GROUP, OWNER_PID, async_signal
 from sandbox.kernel.lookup import install, opened
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
 from sandbox.vfs.memory_file import (
@@ -51,6 +52,7 @@ _PAIR = Struct("<ii")
 _OWNER_EX = Struct("<ii")  # type, pid
 _ALLOWED_ON_PATHS = (F.F_DUPFD, F.F_DUPFD_CLOEXEC, F.F_GETFD, F.F_SETFD, F.F_GETFL)
 _LOCKS = (F.F_GETLK, F.F_SETLK, F.F_SETLKW, F.F_GETLK64, F.F_SETLK64, F.F_SETLKW64)
+_ABOUT_SIGNALS = (F.F_GETOWN, F.F_SETOWN, F.F_GETOWN_EX, F.F_SETOWN_EX, F.F_GETSIG, F.F_SETSIG)
 _OFD_LOCKS = (F.F_OFD_GETLK, F.F_OFD_SETLK, F.F_OFD_SETLKW)
 CAP_SYS_RESOURCE = 24
 
@@ -111,7 +113,7 @@ def fcntl(task: Task, fd: int, command: int, argument: int) -> int:
     if command == F.F_GETFL:
         return open_flags(task.isa, file.flags)
     if command == F.F_SETFL:
-        return _set_flags(task, file, open_flags(task.isa, argument & 0xFFFFFFFF))
+        return _set_flags(task, fd, file, open_flags(task.isa, argument & 0xFFFFFFFF))
     if command in _LOCKS or command in _OFD_LOCKS:
         return sys_lock.record_lock(task, file, command, argument)
     return _uncommon(task, file, command, argument)
@@ -133,11 +135,13 @@ def _duplicate_from(task: Task, file: OpenFile, minimum: int, close_on_exec: boo
         raise
 
 
-def _set_flags(task: Task, file: OpenFile, value: int) -> int:
+def _set_flags(task: Task, fd: int, file: OpenFile, value: int) -> int:
     change = (file.flags ^ value) & _SETTABLE
     if change & value & O_NOATIME and task.credentials.fsuid not in (0, file.node.uid):
         raise Errno(EPERM)
     file.flags ^= change
+    if change & value & O_ASYNC:
+        async_signal(task, file).watch(fd)
     return 0
 
 
@@ -150,26 +154,32 @@ def _uncommon(task: Task, file: OpenFile, command: int, argument: int) -> int:
         return task.kernel.pipes.resize(file, argument & 0xFFFFFFFF, task.credentials.capable(CAP_SYS_RESOURCE))
     if command in (F.F_ADD_SEALS, F.F_GET_SEALS):
         return _seals(task, file, command, argument)
-    if command == F.F_GETOWN:
-        return task.kernel.file_owners.get(file, 0)
-    if command == F.F_SETOWN:
-        task.kernel.file_owners[file] = (argument & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
-        return 0
-    if command == F.F_GETOWN_EX:
-        owner = task.kernel.file_owners.get(file, 0)
-        task.space.copy_out(argument, _OWNER_EX.pack(2 if owner < 0 else 1, abs(owner)))
-        return 0
-    if command == F.F_SETOWN_EX:
-        kind, number = _OWNER_EX.unpack(task.space.copy_in(argument, _OWNER_EX.size))
-        if kind not in (0, 1, 2):
-            raise Errno(EINVAL)
-        task.kernel.file_owners[file] = -number if kind == 2 else number
-        return 0
-    if command == F.F_GETSIG:
-        return 0
+    if command in _ABOUT_SIGNALS:
+        return _signals(task, file, command, argument)
     if command == F.F_GETLEASE:
         return F.F_UNLCK
     raise Errno(EINVAL)
+
+
+def _signals(task: Task, file: OpenFile, command: int, argument: int) -> int:
+    """Who is told of input and output, and by which signal."""
+    signal = async_signal(task, file)
+    if command == F.F_GETOWN:
+        return -signal.owner if signal.kind == OWNER_GROUP else signal.owner
+    if command == F.F_GETSIG:
+        return signal.number
+    if command == F.F_GETOWN_EX:
+        task.space.copy_out(argument, _OWNER_EX.pack(signal.kind, signal.owner))
+    elif command == F.F_SETOWN_EX:
+        signal.own(task, *_OWNER_EX.unpack(task.space.copy_in(argument, _OWNER_EX.size)))
+    elif command == F.F_SETOWN:
+        owner = (argument & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
+        if owner == -(1 << 31):
+            raise Errno(EINVAL)
+        signal.own(task, OWNER_GROUP if owner < 0 else OWNER_PID, abs(owner))
+    else:
+        signal.choose(argument)
+    return 0
 
 
 def _seals(task: Task, file: OpenFile, command: int, argument: int) -> int:
@@ -284,7 +294,7 @@ def arm_fadvise(task: Task, fd: int, advice: int, offset: int, length: int) -> i
     return fadvise(task, fd, offset, length, advice)
 
 
-_FCNTL = "F_SETSIG, F_SETLEASE and F_NOTIFY give EINVAL; SIGIO is never sent"
+_FCNTL = "F_SETLEASE and F_NOTIFY give EINVAL"
 _HINT = "checked, and not needed: nothing is read ahead"
 _RANGE = "writes out the whole file"
 

@@ -22,6 +22,7 @@ from sandbox.abi.flags import (
     open_flags,
 )
 from sandbox.kernel import job_control, network_interface
+from sandbox.kernel.async_signal import async_signal
 from sandbox.kernel.lookup import install, opened
 from sandbox.kernel.row import PARTIAL, Row
 from sandbox.vfs.pty import PtyMaster
@@ -47,7 +48,10 @@ def ioctl(task: Task, fd: int, request: int, argument: int) -> int:
     if request in (FIONBIO, FIOASYNC):
         flag = O_NONBLOCK if request == FIONBIO else O_ASYNC
         on = any(task.space.copy_in(argument, 4))
+        begins = on and flag == O_ASYNC and not file.flags & O_ASYNC
         file.flags = file.flags | flag if on else file.flags & ~flag
+        if begins:
+            async_signal(task, file).watch(fd)
         return 0
     kind = file.node.mode & S_IFMT
     if request == FIOQSIZE.get(task.isa, _FIOQSIZE):
