@@ -178,9 +178,13 @@ class _Reader:
             given["program"] = words
         if "volumes" in given:
             given["volumes"] = [
-                os.path.join(self._directory, volume) if volume.startswith(".") else volume  # it keeps its slash
-                for volume in given["volumes"]
+                self._beside(volume) if volume.startswith(".") else volume for volume in given["volumes"]
             ]
+
+    def _beside(self, volume: str) -> str:
+        """With a slash in any case: without one it would be a volume's name."""
+        path = str(self._directory / volume)
+        return path if path.startswith(("/", ".")) else f"./{path}"
 
     def _dependencies(self, name: str, table: dict[str, Any]) -> dict[str, str]:
         key = "depends_on" if "depends_on" in table else "depends-on"

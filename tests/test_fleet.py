@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.control.verbs import status_text
 from sandbox.errors import ConfigurationError, LoadError
-from sandbox.fleet import launch, load_fleet, parse_fleet
+from sandbox.fleet import launch, load_fleet, parse_fleet, unstarted
 from sandbox.guests import guest
 from tests.fake_machine import FakeBuilder, Inventory, hypervisor
 
@@ -166,3 +167,24 @@ def test_the_file_sets_the_hypervisor() -> None:
     with fleet.hypervisor(builder=lambda monitor, exact: FakeBuilder(Inventory(), monitor), cores=1) as room:
         assert (room.cores, room.deterministic, room.seed) == (1, True, "x")
         assert room.scheduler_picture().policy == "round-robin"
+
+
+def test_a_dependent_that_cannot_be_started_says_why(tmp_path: Path) -> None:
+    """In the list of VMs and for who waits for the fleet; what depends on it waits in vain."""
+    text = f"""[vm.first]
+program = "echo"
+[vm.second]
+program = "hello"
+depends-on = {{first = "finished"}}
+volumes = ["{tmp_path.name}-nosuch:/d"]
+[vm.third]
+program = "hello"
+depends-on = ["second"]
+"""
+    fleet = parse_fleet(text, "fleet", tmp_path)
+    with fleet.hypervisor() as room:
+        vms = {vm.name: vm for vm in launch(fleet, room)}
+        assert room.wait_until(lambda: vms["second"].reason is not None, 60_000_000_000)
+        assert (vms["second"].reason or "").startswith("it cannot be started: there is no volume named")
+        assert [status_text(vms[name], vms[name].stats) for name in ("second", "third")] == ["Not started", "Created"]
+        assert unstarted(fleet, room) == {"third": "it waited for second to be started"}

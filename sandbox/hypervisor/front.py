@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -59,6 +60,7 @@ LEAST_QUANTUM, LONGEST_QUANTUM = 1 << 14, 1 << 30  # of either: below it, switch
 LARGEST_BLOCK = 4096  # code bytes that an exact turn may run beyond its budget
 ENGINES_PER_CORE = 2
 FEWEST_ENGINES = 4
+MOST_GUESSES = 1000  # names that one which is not there is compared with
 LOOK = 50_000_000  # nanoseconds between looks at a condition that nobody tells of
 
 
@@ -208,7 +210,7 @@ class Hypervisor(Spectacle):
         with self.monitor:
             tenant = self._names.get(name) or self._tenants.get(name)
             if tenant is None:
-                near = get_close_matches(name, self._names, 1)
+                near = get_close_matches(name[:64], islice(self._names, MOST_GUESSES), 1)
                 raise StateError(f"there is no VM named {name}" + (f": do you mean {near[0]}?" if near else ""))
             return tenant.vm
 

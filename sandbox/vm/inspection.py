@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sandbox.abi.errno import Errno
@@ -23,6 +24,7 @@ from sandbox.memory import Region
 Borrow = Callable[[], AbstractContextManager[Machine]]
 
 LONGEST_INSTRUCTION = 16
+MOST_GUESSES = 5000  # symbols that one which is not there is compared with: the file may hold a million
 LARGEST_PROGRAM = 256 << 20  # bytes that are searched for symbols
 
 
@@ -168,7 +170,7 @@ def address_of(machine: Machine, symbol: str) -> int:
     symbols = read_symbols(data)
     address = symbols.address(symbol)
     if address is None:
-        near = difflib.get_close_matches(symbol, symbols.by_name, 1)
+        near = difflib.get_close_matches(symbol, islice(symbols.by_name, MOST_GUESSES), 1)
         advice = f"do you mean {near[0]!r}?" if near else "" if symbols.by_name else "it is stripped: give an address"
         where = process.executable.decode(errors="replace")
         raise ConfigurationError(f"there is no symbol {symbol!r} in {where}" + (f": {advice}" if advice else ""))
