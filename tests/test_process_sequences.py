@@ -50,13 +50,13 @@ def differences(isa: str, first: int, last: int, steps: int = STEPS) -> Differen
     return wrong
 
 
-def play(isa: str, first: int, last: int, steps: int) -> Differences:
+def play(isa: str, first: int, last: int, steps: int, source: Path = SOURCE) -> Differences:
     """Once: what is said from the first difference on, by seed."""
     arguments = [str(first), str(last), str(steps)]
     theirs = native.run(
-        "x86_64", static_programs.build("x86_64", SOURCE), ["sequences", *arguments], timeout=PATIENCE
+        "x86_64", static_programs.build("x86_64", source), ["sequences", *arguments], timeout=PATIENCE
     ).stdout
-    done = sandbox.run([static_programs.build(isa, SOURCE), *arguments], timeout=PATIENCE)
+    done = sandbox.run([static_programs.build(isa, source), *arguments], timeout=PATIENCE)
     assert (done.returncode, done.stats.kernel_bugs) == (0, 0), done.reason
     expected, found = by_seed(theirs.decode()), by_seed(done.stdout.decode())
     assert len(expected) == last - first

@@ -10,6 +10,7 @@ from sandbox.abi import flags
 from sandbox.abi.errno import (
     EACCES,
     EBUSY,
+    EFAULT,
     EINVAL,
     ENODEV,
     ENOMEM,
@@ -310,11 +311,12 @@ def _of_files(space: AddressSpace, address: int, end: int) -> bool:
 
 
 def _set_wiping(space: AddressSpace, address: int, end: int, wiped: bool) -> None:
-    if wiped and _of_files(space, address, end):
-        raise Errno(EINVAL)  # for private memory without a file alone
-    for region in space.list.cut(address, end):
-        region.wiped = wiped
-        space.list.add(region)
+    for region in list(space.list.overlapping(address, end)):
+        if wiped and (region.shared or region.source is not None):
+            raise Errno(EINVAL)  # for private memory without a file alone; what lies before it is done
+        for part in space.list.cut(max(address, region.start), min(end, region.end)):
+            part.wiped = wiped
+            space.list.add(part)
 
 
 def _populate(task: Task, address: int, end: int, access: int) -> None:
@@ -324,7 +326,7 @@ def _populate(task: Task, address: int, end: int, access: int) -> None:
             if space.list.at(page) is None:
                 raise Errno(ENOMEM)
             if not space.resolve(page, access):
-                raise Errno(ENOMEM if space.fault == "oom" else EINVAL)
+                raise Errno({"oom": ENOMEM, "bus": EFAULT}.get(space.fault, EINVAL))
 
 
 def msync(task: Task, address: int, length: int, how: int) -> int:
@@ -391,7 +393,7 @@ ROWS: tuple[Row, ...] = (
         "MREMAP_DONTUNMAP is refused"),
     Row("brk", brk, "address:address", FULL),
     Row("madvise", madvise, f"{_RANGE} advice:choice:madvise", PARTIAL,
-        "MADV_REMOVE and MADV_WIPEONFORK are refused; hints have no effect"),
+        "MADV_REMOVE is refused; hints have no effect"),
     Row("msync", msync, f"{_RANGE} flags:flags:msync", FULL),
     Row("mincore", mincore, "address:address length:ulong vector:out", FULL),
     Row("membarrier", membarrier, "command:int flags:uint cpu:int", PARTIAL, "tasks are interleaved: nothing to order"),

@@ -15,6 +15,7 @@ from sandbox.kernel.lookup import expect_positions, opened
 from sandbox.kernel.pipe_transfer import receive_page, send_page
 from sandbox.kernel.row import FULL, PARTIAL, Row
 from sandbox.kernel.transfer import Segments, receive, segment, send, vector
+from sandbox.kernel.watching import tell_read
 from sandbox.vfs.epoll import EpollFile
 from sandbox.vfs.eventfile import EventFile
 from sandbox.vfs.file import DirectoryFile, OpenFile
@@ -65,12 +66,17 @@ def _positioned(task: Task, fd: int, offset: int) -> OpenFile:
 
 
 def _receive(task: Task, file: OpenFile, segments: Segments, offset: int | None, nonblocking: bool = False) -> int:
-    """An empty vector is 0 for every file that is open for reading: the file itself is not asked."""
+    """An empty vector is 0 for every file that is open for reading: the file itself is not asked. Other than read,
+    nothing is told to who watches, too."""
     if segments:
-        return receive(task, file, segments, offset, nonblocking)
-    if not file.readable:
+        count = receive(task, file, segments, offset, nonblocking)
+    elif file.readable:
+        count = _nothing(file)
+    else:
         raise Errno(EBADF)
-    return _nothing(file)
+    if not count and file.node.filesystem.watched:
+        tell_read(file)
+    return count
 
 
 def _nothing(file: OpenFile) -> int:

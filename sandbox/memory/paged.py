@@ -27,6 +27,7 @@ class PagedFile:
         self._frames: dict[int, int] = {}
         self._identity = ("paged", next(_identities))
         self._size = 0
+        self._mapped = False  # once, by anybody
 
     @property
     def identity(self) -> Hashable:
@@ -125,20 +126,19 @@ class PagedFile:
     def _take_from_mappings(self, size: int) -> None:
         """Whoever maps pages behind the new end finds SIGBUS there."""
         first = (size + PAGE_SIZE - 1) >> 12
-        references = self._pool.references
-        if self._pool.cache is None or all(
-            references[frame] == 1 for index, frame in self._frames.items() if index >= first
-        ):
+        if self._pool.cache is None or not self._mapped:
             return
         for space in list(self._pool.cache.spaces):
             with suppress(OutOfMemory):  # a page that cannot be taken away shows zeros
                 space.forget_file(self._identity, first << 12, 1 << 63)
 
     def load(self, index: int) -> bytes:
+        self._mapped = True
         return self.read(index << 12, PAGE_SIZE)
 
     def shared_frame(self, index: int) -> int | None:
         """Raises OutOfMemory when a hole cannot be filled."""
+        self._mapped = True
         frame = self._frame(index)
         self._pool.retain(frame)
         return frame

@@ -188,15 +188,17 @@ class AddressSpace(FaultHandling):
             raise Errno(EINVAL)
         old_size, new_size = page_ceiling(old_size), page_ceiling(new_size)
         region = self.list.at(old)
-        if region is None or old + old_size > region.end or region.device:
+        if region is None or region.device:
+            raise Errno(EFAULT)
+        if new is None and 0 < new_size <= old_size:
+            if new_size < old_size:
+                self.unmap(old + new_size, old_size - new_size)  # whatever lies there
+            return old
+        if old + min(old_size, new_size) > region.end:
             raise Errno(EFAULT)
         if old_size == 0 and not region.shared:
             raise Errno(EINVAL)
         if new is None:
-            if new_size <= old_size:
-                if new_size < old_size:
-                    self.unmap(old + new_size, old_size - new_size)
-                return old
             if region.protection & PROT_WRITE and not region.shared:
                 self._expect(new_size - old_size)
             room = not self.list.overlapping(old + old_size, old + new_size) and old + new_size <= self.top
@@ -227,8 +229,16 @@ class AddressSpace(FaultHandling):
             except OutOfMemory:
                 self.unmap(target, new_size)
                 raise Errno(ENOMEM) from None
+            self._inherit(region, target, new_size)
             self.unmap(old, old_size)
         return target
+
+    def _inherit(self, region: Region, start: int, size: int) -> None:
+        """What was agreed on for the region holds where it has gone, too."""
+        for part in self.list.cut(start, start + size):
+            part.inherit, part.wiped = region.inherit, region.wiped
+            part.locked, part.may_write = region.locked, region.may_write
+            self.list.add(part)
 
     def advise(self, address: int, length: int) -> None:
         """MADV_DONTNEED: private pages are forgotten and read as zero, or as the file, again."""
