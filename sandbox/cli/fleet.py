@@ -85,10 +85,12 @@ def up(arguments: list[str]) -> int:
         with FleetOutput(hypervisor.deterministic, end.come) as output:
             forget = hypervisor.observe(output.tell)
             try:
-                with hypervisor.enter():
+                with hypervisor.enter():  # nothing runs before the lock is let go of
                     vms = launch(fleet, hypervisor)
                     output.follow(vms)
-                return _attend(hypervisor, fleet, vms, output, end)
+                    listening = end.listen()
+                with listening:
+                    return _attend(hypervisor, fleet, vms, output, end)
             finally:
                 forget()
 
@@ -112,26 +114,25 @@ class End:
         self.signal: int | None = None
         self._come = False
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._leave = contextlib.ExitStack()
 
     def come(self) -> None:
         self._come = True
         with contextlib.suppress(BlockingIOError):  # full: it is awake
             os.write(self._writer, b"!")
 
+    def listen(self) -> contextlib.ExitStack:
+        """To signals, until the stack that is returned is left."""
+        self._leave.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False))
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) has it
+                self._leave.callback(signal.signal, number, signal.signal(number, self._hear))
+        return self._leave
+
     def wait(self) -> None:
-        before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        numbers = [
-            number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN
-        ]  # nohup(1) and its like
-        handlers = {number: signal.signal(number, self._hear) for number in numbers}
-        try:
-            while not self._come and self.signal is None:
-                select.select([self._reader], [], [])
-                os.read(self._reader, 4096)
-        finally:
-            signal.set_wakeup_fd(before)
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        while not self._come and self.signal is None:
+            select.select([self._reader], [], [])
+            os.read(self._reader, 4096)
 
     def _hear(self, number: int, frame: object) -> None:
         self.signal = number
