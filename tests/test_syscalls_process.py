@@ -517,6 +517,19 @@ def a_lock_with_an_owner_is_inherited(w: GuestWorld) -> None:
     assert w.peek(word, 4) == bytes(4)
 
 
+@CASES("futex")
+def a_shared_word_is_somewhere(w: World) -> None:
+    call = "mmap2" if w.word == 4 else "mmap"
+    anonymous = F.MAP_PRIVATE | F.MAP_ANONYMOUS
+    hidden, gone, word = (w.call(call, 0, 4096, protection, anonymous, -1, 0) for protection in (0, 3, 3))
+    assert w.call("munmap", gone, 4096) == 0
+    for address in (hidden, gone):
+        assert w.call("futex", address, F.FUTEX_WAKE, 1, 0, 0, 0) == -EFAULT
+        assert w.call("futex", address, F.FUTEX_WAKE | F.FUTEX_PRIVATE_FLAG, 1, 0, 0, 0) == 0, "only a name"
+        assert w.call("futex", word, F.FUTEX_CMP_REQUEUE, 1, 1, address, 0) == -EFAULT
+    assert w.call("futex", word, F.FUTEX_WAKE, 1, 0, 0, 0) == 0
+
+
 @CASES("futex", host=False)
 def real_time_threads_are_woken_first(w: GuestWorld) -> None:
     word = w.memory(bytes(4))

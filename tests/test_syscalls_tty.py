@@ -19,6 +19,7 @@ from sandbox.abi.errno import (
 from sandbox.abi.flags import F_GETFD, F_GETFL, O_CLOEXEC, O_NOCTTY, O_NONBLOCK, O_PATH, O_RDWR, O_WRONLY
 from sandbox.clock import VirtualClock
 from sandbox.vfs import termios as T
+from sandbox.vfs.devfs import RNDGETENTCNT
 from sandbox.vfs.line_discipline import BACKLOG, LINE_MAX, LineDiscipline
 from sandbox.vfs.terminal import Terminal
 from sandbox.vfs.termios import Termios
@@ -53,6 +54,16 @@ CASES = Cases()
 
 
 # -- what every file knows ---------------------------------------------------------------------------------
+
+
+@CASES("ioctl")
+def randomness_is_never_short(w: World) -> None:
+    for device in (b"/dev/random", b"/dev/urandom"):
+        fd, bits = w.open(device), bytearray(4)
+        assert w.call("ioctl", fd, RNDGETENTCNT, bits) == 0
+        assert 1 <= int.from_bytes(bits, "little") <= 4096
+        assert w.call("ioctl", fd, RNDGETENTCNT, BAD) == -EFAULT
+    assert w.call("ioctl", w.open(b"/dev/zero"), RNDGETENTCNT, bytearray(4)) == -ENOTTY
 
 
 @CASES("ioctl")

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from sandbox.abi import flags as F
-from sandbox.abi.errno import EAGAIN, EDEADLK, EINVAL, ENOSYS, EPERM, ESRCH, ETIMEDOUT, Errno
+from sandbox.abi.errno import EAGAIN, EDEADLK, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, ETIMEDOUT, Errno
 from sandbox.abi.flags import (
     FUTEX_BITSET_MATCH_ANY,
     FUTEX_CLOCK_REALTIME,
@@ -40,7 +40,12 @@ def _write(task: Task, address: int, value: int) -> None:
 def _key(task: Task, address: int, operation: int) -> Key:
     if address & 3:
         raise Errno(EINVAL)
-    return futex_key(task.space, address, bool(operation & FUTEX_PRIVATE_FLAG))
+    private = bool(operation & FUTEX_PRIVATE_FLAG)
+    if not private:  # to know whose word it is, the page is looked at
+        region = task.space.list.at(address)
+        if region is None or not region.protection:
+            raise Errno(EFAULT)
+    return futex_key(task.space, address, private)
 
 
 def _deadline(task: Task, timeout: int, width: int, absolute: bool, realtime: bool) -> int | None:

@@ -9,6 +9,7 @@ Source: null(4), full(4), random(4), Documentation/admin-guide/devices.txt. Neig
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from sandbox.abi.errno import EBADF, ENOSPC, Errno
 from sandbox.abi.flags import S_IFCHR
@@ -19,6 +20,9 @@ from sandbox.vfs.node import Node, device_number
 from sandbox.vfs.tmpfs import Tmpfs
 from sandbox.vfs.tree import TreeDirectory
 
+if TYPE_CHECKING:
+    from sandbox.memory import AddressSpace
+
 NULL = device_number(1, 3)
 ZERO = device_number(1, 5)
 FULL = device_number(1, 7)
@@ -27,6 +31,8 @@ URANDOM = device_number(1, 9)
 TTY = device_number(5, 0)
 CONSOLE = device_number(5, 1)
 PTMX = device_number(5, 2)
+
+RNDGETENTCNT = 0x80045200
 
 MOST_AT_ONCE = 1 << 20  # bytes of one read of an endless device
 
@@ -154,6 +160,12 @@ class RandomFile(DeviceFile):
     def read(self, count: int, offset: int | None = None) -> bytes:
         self._check_read()
         return self._entropy.bytes(min(count, MOST_AT_ONCE)) if count else b""
+
+    def ioctl(self, request: int, argument: int, space: AddressSpace) -> int:
+        if request == RNDGETENTCNT:
+            space.copy_out(argument, (256).to_bytes(4, "little"))  # bits, as every Linux since 5.18
+            return 0
+        return super().ioctl(request, argument, space)
 
     def write(self, data: bytes, offset: int | None = None) -> int:
         """Stirred in, that is to say dropped: randomness comes from the VM's entropy alone."""
