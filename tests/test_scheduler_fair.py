@@ -6,12 +6,13 @@ import random
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sandbox.scheduler.clip import UNIT
 from sandbox.scheduler.fair import ELIGIBLE, GHOST, LATER, OUT, RUNNING, SCALE, FairPolicy
 from sandbox.scheduler.share import LATENCY_CLASSES, Share
+from tests.campaign import cases
 
 QUANTUM = 1000
 
@@ -46,6 +47,8 @@ class Model:
         self.next_weight[share] = weight
         if share not in self.even:
             self.weight[share] = self.next_weight.pop(share)
+        elif share not in self.ghosts and weight > self.weight[share]:
+            self.even[share] = max(self.even[share], self.virtual)
         self.arrivals()
 
     def jump(self) -> None:
@@ -109,7 +112,17 @@ def check(policy: FairPolicy, model: Model, context: object) -> None:
         assert -QUANTUM - 1 <= lag <= QUANTUM + 1, (context, float(lag))
 
 
-@settings(max_examples=300, deadline=None)
+GROWN: list[tuple[str, int, object]] = [
+    ("leave", 2, None),
+    ("turn", 1, "sleep"),
+    *[("full", 1, "on")] * 3,
+    ("full", 19, "on"),
+]
+GROWN += [("reweigh", 0, 1024), ("full", 4, "on")]
+
+
+@settings(max_examples=cases(300), deadline=None)
+@example([(1, "normal"), (1, "interactive"), *[(weight, "normal") for weight in (1, 1, 1, 2, 2, 4, 64)]], GROWN)
 @given(
     claims=st.lists(st.tuples(weights, st.sampled_from(list(LATENCY_CLASSES))), min_size=2, max_size=12),
     script=st.lists(steps, max_size=60),

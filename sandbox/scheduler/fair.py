@@ -15,7 +15,8 @@ Rules for those who come and go (they are what the bound below needs):
 - Who leaves with too much (lag < 0) stays in W as a *ghost* until V has caught up with it, and takes up its
   old place when it comes back before. So to sleep just before a turn ends gains nothing. When a turn is to be
   had and nobody wants it, V catches up with all ghosts: they took nothing from anybody.
-- A new weight counts from the moment the share's lag is not negative.
+- A new weight counts from the moment the share's lag is not negative. Who waits for its turn and gets more weight
+  gives up what it is owed, at most q: it came to be owed that slowly, and would now take it at once, before others.
 
 **Bound**: on one core, when no turn uses more than q, at every moment -q <= lag <= q for every share,
 whatever comes, goes, sleeps, is capped or changes its weight. Idea of the proof. Lower: a turn begins with
@@ -136,6 +137,8 @@ class FairPolicy:
             share.weight, share.next_weight = weight, None
         elif share.state == ELIGIBLE:
             self._eligible.withdraw(share)
+            if weight > share.weight:
+                share.eligible = self.virtual
             self._queue(share)
 
     def lag(self, share: Share) -> float:
