@@ -30,15 +30,14 @@ PROGRAMS = {
     "spin": "# arch: x86_64\n_start:\n        jmp _start\n",
     # A block of a hundred of them takes 4 us, a thousand times what `jmp .` takes.
     "roots": "# arch: x86_64\n_start:\n        fldpi\nagain:\n" + "        fsqrt\n" * 100 + "        jmp again\n",
-    # clock_gettime(CLOCK_MONOTONIC, rsp), so often; no engine answers that by itself.
-    "clock": """# arch: x86_64
+    # uname(rsp), so often; no engine answers that by itself.
+    "calls": """# arch: x86_64
 _start:
         mov     r12d, {count}
-        sub     rsp, 16
+        sub     rsp, 400
 again:
-        mov     eax, 228
-        mov     edi, 1
-        mov     rsi, rsp
+        mov     eax, 63
+        mov     rdi, rsp
         syscall
         dec     r12d
         jnz     again
@@ -249,8 +248,8 @@ def cores(kind: str = "compute", rounds: int = 5, count: int = 8) -> Values:
     times: dict[int, list[float]] = {1: [], 2: []}
     worked: dict[int, list[float]] = {1: [], 2: []}  # CPU time
     busy = []  # of two
-    with program("clock", count=20_000) as clock:
-        command = burner(20_000_000) if kind == "compute" else [clock]
+    with program("calls", count=20_000) as calls:
+        command = burner(20_000_000) if kind == "compute" else [calls]
         for _ in range(rounds):
             for number, taken in times.items():
                 with Hypervisor(cores=number) as room:

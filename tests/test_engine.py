@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.engine import Access, Context, Engine, StopReason, Trap, engine_kind
+from sandbox.engine import Access, Context, Engine, Gate, StopReason, Trap, engine_kind
 from sandbox.memory import FramePool
 from tests.programs import CODE, DATA, KINDS, MACHINES, Bench, choose_engine, code, register
 
@@ -301,7 +301,7 @@ def test_engines_of_every_isa_run_side_by_side_in_threads(kind: str, exact: bool
 
 def test_the_gate_is_open_while_guest_code_runs(bench: Bench) -> None:
     gate, entered = threading.RLock(), threading.Event()
-    bench.engine.gate = gate
+    bench.engine.gate = Gate(gate)
 
     def other() -> None:
         with gate:

@@ -1,6 +1,6 @@
 """CPU cores: the only door to Unicorn.
 
-engine.py     Engine: run(context, space, budget) -> Stop
+engine.py     Engine: run(context, space, budget) -> Stop;  gate.py  the lock that it lets go;  window.py  devices
 context.py    the registers of a task, parked or live;  registers.py  many of them at once
 stop.py       why a run ended
 isa/          one file per instruction set: registers, syscall convention, traps
@@ -12,12 +12,14 @@ library.py    Unicorn's functions;  privilege.py  how user mode is entered
 """
 
 from sandbox.engine.context import Context
-from sandbox.engine.engine import Bus, Engine
+from sandbox.engine.engine import Engine
+from sandbox.engine.gate import Gate
 from sandbox.engine.isa import ISAS, Access, Isa, Trap, isa_named
 from sandbox.engine.native import accelerator, engine_kind
 from sandbox.engine.probe import fault_address
 from sandbox.engine.registers import RegisterSet
 from sandbox.engine.stop import Stop, StopReason
+from sandbox.engine.window import Bus
 
 __all__ = [
     "ISAS",
@@ -25,6 +27,7 @@ __all__ = [
     "Bus",
     "Context",
     "Engine",
+    "Gate",
     "Isa",
     "RegisterSet",
     "Stop",

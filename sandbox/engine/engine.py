@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
-import threading
 from collections.abc import Callable
 from ctypes import c_uint8, c_uint32, c_uint64, c_void_p
 from typing import Protocol
@@ -21,13 +20,16 @@ from unicorn import x86_const
 from sandbox.abi.errno import Errno
 from sandbox.engine import layout, library
 from sandbox.engine.context import Context, template
+from sandbox.engine.gate import Gate
 from sandbox.engine.isa import Access, Isa, Trap
 from sandbox.engine.native import Accelerator, accelerator
 from sandbox.engine.stop import Stop, StopReason
+from sandbox.engine.window import DEVICE_WINDOW, Bus, open_window
 from sandbox.errors import EngineError
 
 TRANSLATION_BUFFER = 32 << 20  # bytes: Unicorn's default of 1 GiB costs 6 ms and an exit(1) when it is refused
-DEVICE_WINDOW = 64 << 20  # bytes of guest-physical addresses for devices, behind the arena
+BRIEF = 20_000  # nanoseconds that a run may take which does not let others in
+BRIEF_WORK = 8192  # code bytes: who did no more before its last call will do no more before the next
 SCRATCH_64, SCRATCH_32 = 0xFFFF_8000_0000_0000, 0xFFFF_E000  # never a guest's page
 
 KILLERS = {
@@ -80,17 +82,11 @@ class Space(Protocol):
     def read(self, address: int, length: int) -> bytes: ...
 
 
-class Bus(Protocol):
-    """Who answers loads and stores to device pages; offsets are within the engine's device window."""
-
-    def read(self, offset: int, size: int) -> int: ...
-    def write(self, offset: int, size: int, value: int) -> None: ...
-
-
 class Core(Protocol):
     """The inner loop: runs until a stop and leaves the report in the words of the engine."""
 
     def run(self, context: Context, table: Table, budget: int, count: int) -> int: ...
+    def run_inside(self, context: Context, table: Table, budget: int) -> int: ...
     def interrupt(self) -> None: ...
     def close(self) -> None: ...
 
@@ -101,7 +97,12 @@ class NativeCore:
         self._words = engine.words
         self._pointer = ctypes.addressof(engine.words)
         engine.install(lambda index: int(native.callback(index)), self._pointer)
-        enter, pointer = native.run, self._pointer
+        enter, stay, pointer = native.run, native.run_inside, self._pointer
+
+        def run_inside(context: Context, table: Table, budget: int) -> int:
+            return stay(pointer, context.pointer, table.pointer, budget, 0)  # type: ignore[no-any-return]
+
+        self.run_inside = run_inside
 
         def run(context: Context, table: Table, budget: int, count: int) -> int:
             return enter(pointer, context.pointer, table.pointer, budget, count)  # type: ignore[no-any-return]
@@ -136,7 +137,8 @@ class Engine:
         self.exact = exact
         self.preemptible = preemptible or exact
         self.privileged = privileged
-        self.gate: threading.RLock | None = None  # released while guest code runs
+        self.gate: Gate | None = None  # let go while guest code runs
+        self._brief = False  # guest code will not run for long
         self.bus: Bus | None = None
         self.closed = False
         self._stop = Stop()
@@ -154,7 +156,7 @@ class Engine:
         self._breaks = (c_uint64 * layout.MOST_BREAKS)()
         self.breakpoints: frozenset[int] = frozenset()
         self._space: Space | None = None  # that runs now
-        self._opened: threading.RLock | None = None  # the gate, while it is released
+        self._opened: Gate | None = None  # the gate, while it is let go
         self._within = _BRING(self.bring)
         self._interrupted: BaseException | None = None
         self.words = self._fill_words()
@@ -164,6 +166,7 @@ class Engine:
             library.mem_map_ptr(self.uc, 0, pool.frames * layout.PAGE_SIZE, 7, pool.address), "the guests' memory"
         )
         native = accelerator()
+        self._may_be_brief = native is not None and not exact and self.preemptible
         try:
             if native:
                 self._core: Core = NativeCore(self, native)
@@ -246,31 +249,49 @@ class Engine:
         """Run for about `budget`: code bytes when exact, nanoseconds otherwise. An exact budget of 0 finishes the block
         that a fault interrupted, and nothing else: so a turn ends at the same place whatever pages were missing."""
         gate = self.gate
-        self._space, self._opened = space, gate
+        self._space = space
+        before = 0  # work of a run that was not as brief as it seemed
         space.running = True
-        if gate is not None:
-            gate.release()
         try:
-            reason = self._core.run(context, space.table, budget, 0)
+            if self._brief and budget > BRIEF and gate is not None and gate.may_stay():
+                self._opened = None
+                reason = self._core.run_inside(context, space.table, BRIEF)
+                if reason == layout.STOP_BUDGET:
+                    before = self._report[layout.WORK]
+                    reason = self._run_outside(context, space, budget - BRIEF, gate)
+            else:
+                reason = self._run_outside(context, space, budget, gate)
         finally:
-            if gate is not None:
-                gate.acquire()
             space.running = False
         if reason == layout.STOP_SYSCALL:
             stop, words = self._stop, _UNPACK(self._report_bytes)
             stop.reason = StopReason.SYSCALL
             stop.number = words[layout.NUMBER]
             stop.arguments = words[layout.ARGUMENT_0 : layout.ARGUMENT_0 + 6]
-            stop.work = words[layout.WORK]
+            stop.work = work = words[layout.WORK] + before
             stop.pc = words[layout.PC]
+            self._brief = work < BRIEF_WORK and self._may_be_brief
             return stop
         if reason == layout.STOP_BUDGET:
+            self._brief = False
             stop, report = self._stop, self._report
             stop.reason = _BUDGET
-            stop.work = report[layout.WORK]
+            stop.work = report[layout.WORK] + before
             stop.pc = report[layout.PC]
             return stop
-        return self._read_report(reason, context, space)
+        stop = self._read_report(reason, context, space)
+        stop.work += before
+        return stop
+
+    def _run_outside(self, context: Context, space: Space, budget: int, gate: Gate | None) -> int:
+        self._opened = gate
+        if gate is None:
+            return self._core.run(context, space.table, budget, 0)
+        gate.lock.release()
+        try:
+            return self._core.run(context, space.table, budget, 0)
+        finally:
+            gate.come_in(self)
 
     def step(self, context: Context, space: Space) -> Stop:
         """Run exactly one instruction; BUDGET when it simply went well. Slow: for debuggers."""
@@ -290,8 +311,11 @@ class Engine:
         try:
             if gate is None:
                 return int(space.resolve(address, access))
-            with gate:
+            gate.come_in(self)
+            try:
                 return int(space.resolve(address, access))
+            finally:
+                gate.lock.release()
         except Exception:
             return 0
         except BaseException as error:  # Ctrl-C came just now
@@ -367,30 +391,8 @@ class Engine:
 
     def open_devices(self) -> None:
         """Map the device window: from now on `self.bus` answers there. Idempotent."""
-        if self._callbacks:
-            return
-
-        def read(uc: int, offset: int, size: int, data: int) -> int:
-            try:
-                return self.bus.read(offset, size) if self.bus is not None else 0
-            except Exception:  # a device bug must not unwind through Unicorn
-                return (1 << size * 8) - 1
-
-        def write(uc: int, offset: int, size: int, value: int, data: int) -> None:
-            try:
-                if self.bus is not None:
-                    self.bus.write(offset, size, value)
-            except Exception:
-                return
-
-        read_type = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
-        write_type = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
-        self._callbacks = [read_type(read), write_type(write)]
-        addresses = [ctypes.cast(callback, c_void_p) for callback in self._callbacks]  # type: ignore[arg-type]
-        library.check(
-            library.mmio_map(self.uc, self.device_base, DEVICE_WINDOW, addresses[0], None, addresses[1], None),
-            "the device window",
-        )
+        if not self._callbacks:
+            self._callbacks = open_window(self, self.device_base)
 
     # ---- figures
 

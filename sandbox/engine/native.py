@@ -35,6 +35,7 @@ class Accelerator:
             return function
 
         self.run = declare(slow, "run", c_int64, c_void_p, c_void_p, c_void_p, c_int64, c_uint64)
+        self.run_inside = declare(fast, "run", c_int64, c_void_p, c_void_p, c_void_p, c_int64, c_uint64)
         self.callback = declare(fast, "callback", c_void_p, c_int)
         self.park = declare(fast, "park", c_int, c_void_p)
         self.forget = declare(fast, "forget", None, c_void_p)

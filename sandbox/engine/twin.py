@@ -323,6 +323,9 @@ class TwinCore(TwinMmu):
             report[layout.VECTOR] = self._vector
         return self._reason
 
+    def run_inside(self, context: Context, table: Table, budget: int) -> int:
+        return self.run(context, table, budget, 0)
+
     def _capture(self, pc: int) -> None:
         report, mask = self._words.report, self._mask
         ctypes.memset(self._captured, 0, 56)

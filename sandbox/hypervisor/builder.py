@@ -94,7 +94,7 @@ class MachineBuilder:
     def open_engine(self, kind: Hashable) -> Engine:
         assert isinstance(kind, Kind)
         engine = Engine(isa_named(kind.isa), self.pool, exact=self._exact, privileged=kind.privileged)
-        engine.gate = self._monitor.lock
+        engine.gate = self._monitor.gate
         return engine
 
     def close(self) -> None:

@@ -18,10 +18,13 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from sandbox.engine import Gate
+
 
 class Monitor:
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.gate = Gate(self.lock)
         self._entrance = threading.Lock()
         self.waiting = 0  # visitors at the entrance
         self._inside = threading.local()
@@ -52,9 +55,11 @@ class Monitor:
         """Through the entrance: one after the other, and before the workers' next turns."""
         with self._entrance:
             self.waiting += 1
+            self.gate.waiting.add(self)
             try:
                 acquire()
             finally:
+                self.gate.waiting.discard(self)
                 self.waiting -= 1
 
     @contextmanager
