@@ -7,6 +7,7 @@ import struct
 from sandbox.abi import flags as F
 from sandbox.abi.errno import EFAULT, EINVAL, EMFILE, ENOSYS, EPERM, ESRCH
 from sandbox.abi.structs import PAIR
+from sandbox.kernel.lifecycle import end_process
 from tests.syscall_cases import Cases, World
 from tests.syscall_worlds import BAD, GuestWorld
 
@@ -334,6 +335,20 @@ def children_can_begin_anew(w: GuestWorld) -> None:
     assert w.call("sched_setattr", 0, attributes, 0) == 0
     assert w.call("sched_getscheduler", 0) == F.SCHED_RR | F.SCHED_RESET_ON_FORK
     assert w.call("sched_setattr", 0, struct.pack("<IIQiIQQQ", 48, F.SCHED_RR, 1 << 40, 0, 7, 0, 0, 0), 0) == -EINVAL
+
+
+@CASES("sched_getscheduler", "sched_getparam", "getpriority", host=False)
+def a_zombie_can_be_asked(w: GuestWorld) -> None:
+    pid = w.call("clone", 17, *[0] * (NUMBERS_OF_ARGUMENTS - 1))
+    assert w.call("setpriority", F.PRIO_PROCESS, pid, 7) == 0
+    end_process(w.machine.processes[pid], 0)
+    assert w.machine.processes[pid].wait_status is not None
+    parameter = bytearray(b"\xff" * 4)
+    assert w.call("sched_getscheduler", pid) == F.SCHED_OTHER
+    assert w.call("sched_getparam", pid, parameter) == 0
+    assert parameter == bytes(4)
+    assert w.call("getpriority", F.PRIO_PROCESS, pid) == 13
+    assert w.call("sched_getscheduler", NOBODY) == -ESRCH
 
 
 @CASES("sched_setscheduler", "sched_setparam", "sched_setaffinity", host=False)

@@ -36,6 +36,11 @@ def find_task(task: Task, pid: int) -> Task:
     return target
 
 
+def _has_ended(task: Task, pid: int) -> bool:
+    """A process that nobody has waited for yet: it can still be asked."""
+    return pid not in task.kernel.tasks and pid in task.kernel.processes
+
+
 def sched_yield(task: Task) -> int:
     asked(task)
     task.kernel.yield_task(task)
@@ -110,6 +115,8 @@ def sched_setparam(task: Task, pid: int, parameters: int) -> int:
 
 
 def sched_getscheduler(task: Task, pid: int) -> int:
+    if _has_ended(task, pid):
+        return flags.SCHED_OTHER
     target = find_task(task, pid)
     return target.policy[0] | (flags.SCHED_RESET_ON_FORK if target.resets_on_fork else 0)
 
@@ -117,7 +124,8 @@ def sched_getscheduler(task: Task, pid: int) -> int:
 def sched_getparam(task: Task, pid: int, parameters: int) -> int:
     if not parameters:
         raise Errno(EINVAL)
-    task.space.copy_out(parameters, find_task(task, pid).policy[1].to_bytes(4, "little"))
+    priority = 0 if _has_ended(task, pid) else find_task(task, pid).policy[1]
+    task.space.copy_out(parameters, priority.to_bytes(4, "little"))
     return 0
 
 
@@ -188,7 +196,8 @@ def _members(task: Task, which: int, who: int) -> list[Process]:
     processes = task.kernel.processes.values()
     if which == flags.PRIO_PROCESS:
         target = task if who == 0 else task.kernel.tasks.get(who)
-        return [] if target is None else [target.process]
+        process = task.kernel.processes.get(who) if target is None else target.process
+        return [] if process is None else [process]
     if which == flags.PRIO_PGRP:
         group = who or task.process.group
         return [process for process in processes if process.group == group and process.threads]
