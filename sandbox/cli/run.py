@@ -31,7 +31,7 @@ _EXAMPLES = """\
   sandbox run hello                                     a guest that comes with the package
   sandbox run --stats ./hello.s                         assemble and run, figures at the end
   echo hi | sandbox run ./program arg                   a static ELF program of any of the five ISAs
-  sandbox run --rootfs / /bin/ls -l /etc                a dynamic one, with this machine's own files
+  sandbox run --rootfs / /bin/ls -l /etc                a dynamic one, which may read your files
   sandbox run --rootfs DIR /bin/busybox ls -l /         in a root filesystem, which is never written
   sandbox run --rootfs root.tar -v ./data:/data:ro sh -c 'wc -c /data/*'
   sandbox run -t --rootfs DIR /bin/bash                 by hand: job control, line editing, vi
