@@ -22,6 +22,7 @@ from sandbox.abi.flags import (
     SEEK_CUR,
 )
 from sandbox.abi.signals import SIGPIPE, bit
+from sandbox.kernel.sys_splice import SPLICE_F_NONBLOCK
 from tests.syscall_cases import Cases, World
 from tests.syscall_worlds import BAD, GuestWorld
 
@@ -211,6 +212,21 @@ def splice_waits_for_data_and_for_room(w: GuestWorld) -> None:
     assert w.call("close", second) == 0
     assert w.call("splice", reader, None, target, None, 70000, 0) == -EPIPE
     assert w.pending_signals & bit(SIGPIPE)
+
+
+@CASES("vmsplice")
+def vmsplice_gives_what_there_is_room_for(w: World) -> None:
+    reader, writer = w.pipe()
+    page = w.memory(bytes(4096))
+    much = w.vector([(page, 4096)] * 20)
+    given = w.call("vmsplice", writer, much, 20, 0)
+    assert 4096 <= given <= 65536
+    assert w.call("vmsplice", writer, much, 20, SPLICE_F_NONBLOCK) == -EAGAIN
+    if isinstance(w, GuestWorld):
+        assert w.blocks("vmsplice", writer, much, 20, 0)
+        assert w.call("read", reader, bytearray(4096), 4096) == 4096
+        assert w.call("vmsplice", writer, much, 20, 0) == 4096
+    w.call("close", reader)
 
 
 @CASES("vmsplice")

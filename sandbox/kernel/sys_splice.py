@@ -382,7 +382,14 @@ def vmsplice(task: Task, fd: int, address: int, count: int, flags: int) -> int:
         raise Errno(EBADF)
     segments = vector(task, address, count)
     now = bool(flags & SPLICE_F_NONBLOCK)
-    return send(task, file, segments, None, now) if file.writable else receive(task, file, segments, None, now)
+    if not file.writable:
+        return receive(task, file, segments, None, now)
+    try:
+        return send(task, file, segments, None, True)  # what there is room for: it waits for some, not for all
+    except Errno as error:
+        if error.number != EAGAIN or now:
+            raise
+        raise Block(file.room_queue) from None
 
 
 _COPY = "source_fd:fd source_offset:inout target_fd:fd target_offset:inout count:ulong flags:uint"
