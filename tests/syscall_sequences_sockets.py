@@ -135,18 +135,23 @@ class SocketPlayer(Player):
 
     # -- addresses ------------------------------------------------------------------------------------------
 
-    def _address(self, family: str, place: object) -> bytes:
+    def _address(self, fd: int, family: str, place: object) -> bytes:
         if family == "unix":
             assert isinstance(place, bytes)
             return struct.pack("<H", S.AF_UNIX) + place + b"\0"
         if family == "none":
             return struct.pack("<H14x", S.AF_UNSPEC)
         assert isinstance(place, int)
-        port = 0 if place == NEW else self.ports[place][1] if 0 <= place < len(self.ports) else 1
+        port = 0 if place == NEW else 1
+        if 0 <= place < len(self.ports) and self.ports[place][0] == self._protocol(fd):
+            port = self.ports[place][1]
         wire = struct.pack(">H", port)
         if family == "inet":
             return S.SOCKADDR_IN.pack(S.AF_INET, wire, bytes((127, 0, 0, 1)))
         return S.SOCKADDR_IN6.pack(S.AF_INET6, wire, 0, bytes(15) + b"\1", 0)
+
+    def _protocol(self, fd: int) -> object:
+        return self._getsockopt(fd, S.SOL_SOCKET, S.SO_PROTOCOL, 4)
 
     def _read_address(self, fd: int, data: bytes) -> object:
         """What may be compared; a port becomes its place among those seen."""
@@ -156,7 +161,7 @@ class SocketPlayer(Player):
         if family not in (S.AF_INET, S.AF_INET6):
             return data
         port = struct.unpack_from(">H", data, 2)[0]
-        seen = self._getsockopt(fd, S.SOL_SOCKET, S.SO_PROTOCOL, 4), port
+        seen = self._protocol(fd), port
         if port and seen not in self.ports:
             self.ports.append(seen)
         return data[:2], self.ports.index(seen) if port else None, data[4:]
@@ -194,7 +199,7 @@ class SocketPlayer(Player):
     def _bind(self, fd: int, family: str, place: object) -> object:
         if isinstance(place, int) and not 0 <= place < len(self.ports):
             place = NEW
-        address = self._address(family, place)
+        address = self._address(fd, family, place)
         result = self.world.call("bind", fd, address, len(address))
         if result == 0:
             self._named("getsockname", fd)  # so that the others may know the port
@@ -206,7 +211,10 @@ class SocketPlayer(Player):
             self.world.call("getsockopt", fd, S.SOL_SOCKET, S.SO_DOMAIN, domain, struct.pack("<I", 4))
             if domain[0] in (S.AF_INET, S.AF_INET6):
                 return "not compared"  # whether the port stays depends on how it was got
-        address = self._address(family, place)
+        address = self._address(fd, family, place)
+        own = self._named("getsockname", fd)
+        if isinstance(own, tuple) and isinstance(own[1], tuple) and own[1][1] == place:
+            return "not served"  # a TCP connection to itself
         return self.world.call("connect", fd, address, len(address))
 
     def _accept4(self, fd: int, flags: int) -> object:
@@ -216,7 +224,7 @@ class SocketPlayer(Player):
         return answer
 
     def _sendto(self, fd: int, size: int, flags: int, family: str, place: object) -> object:
-        address = self._address(family, place) if family != "none" else None
+        address = self._address(fd, family, place) if family != "none" else None
         length = len(address) if address else 0
         return self.world.call("sendto", fd, DATA[:size], size, flags | S.MSG_NOSIGNAL, address, length)
 
@@ -242,8 +250,7 @@ class SocketPlayer(Player):
     def _recvmsg(self, fd: int, sizes: tuple[int, ...], room: int, flags: int) -> object:
         w = self.world
         parts = [(w.memory(bytes(size) + b"\0"), size) for size in sizes]
-        if not sum(sizes):
-            flags &= ~S.MSG_PEEK  # it would look at what lies behind
+        flags &= ~S.MSG_PEEK  # of a stream it shows what lies beside the next piece, too
         name, control = w.memory(bytes(128)), w.memory(bytes(room) + b"\0")
         header = bytearray(S.MESSAGE_HEADER[8].pack(name, 128, w.vector(parts), len(parts), control, room, 0))
         count = w.call("recvmsg", fd, header, flags)

@@ -46,9 +46,11 @@ def owner_of(task: Task) -> Owner:
     return Owner(task.tgid, task.credentials.euid, task.credentials.egid)
 
 
-def read_address(task: Task, socket: Socket, address: int, length: int, sending: bool = True) -> Address | None:
+def read_address(
+    task: Task, socket: Socket, address: int, length: int, sending: bool = True, refusal: int = EAFNOSUPPORT
+) -> Address | None:
     """The sockaddr at `address`; None for AF_UNSPEC. Raises EINVAL, EAFNOSUPPORT, EFAULT. `sending`: not for bind,
-    since UDP over IPv6 sends to the addresses of IPv4, too."""
+    since UDP over IPv6 sends to the addresses of IPv4, too, unless IPV6_V6ONLY says `refusal`."""
     if not 0 <= length <= S.SOCKADDR_STORAGE:
         raise Errno(EINVAL)
     data = task.space.copy_in(address, length)
@@ -75,7 +77,7 @@ def read_address(task: Task, socket: Socket, address: int, length: int, sending:
         return InternetAddress(host, int.from_bytes(port, "big"))
     if family == S.AF_INET and socket.kind == S.SOCK_DGRAM and sending and length >= S.SOCKADDR_IN.size:
         if socket.option(S.IPPROTO_IPV6, S.IPV6_V6ONLY):
-            raise Errno(EAFNOSUPPORT)
+            raise Errno(refusal)
         _, port, host = S.SOCKADDR_IN.unpack_from(data)
         return InternetAddress(host, int.from_bytes(port, "big")).mapped()
     if length < 24:
@@ -119,13 +121,14 @@ def bind_to(task: Task, socket: Socket, address: Address) -> None:
             namespace(task).expect_absent(task.fs.cwd, address)  # the name is looked at first
         except Errno as error:
             raise Errno(EADDRINUSE) if error.number == EEXIST else error from None
-    if socket.address is not None and not socket.stale:
+    if socket.bound:
         raise Errno(EINVAL)
     if isinstance(address, bytes):
         _bind_name(task, socket, address)
     else:
         bind_port(task, socket, address)
-        socket.own_choice = True
+        socket.own_choice = bool(address.port)
+        socket.own_host = not address.wildcard
         if socket.family == S.AF_INET6 and not address.wildcard and len(address.unmapped().host) == 16:
             socket.options[S.IPPROTO_IPV6, S.IPV6_V6ONLY] = 1  # as Linux does
 
@@ -163,7 +166,7 @@ def bind_port(task: Task, socket: Socket, address: InternetAddress) -> None:
 
 def bind_anywhere(task: Task, socket: Socket, destination: InternetAddress | None = None) -> None:
     """What connect, listen and sendto do for a socket without a port."""
-    if (socket.address is not None and not socket.stale) or socket.family == S.AF_UNIX:
+    if socket.bound or socket.family == S.AF_UNIX:
         return
     wide = socket.family == S.AF_INET6
     host = ANY_6 if wide else ANY_4

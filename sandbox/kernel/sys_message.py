@@ -17,6 +17,7 @@ from sandbox.abi.errno import (
     EISCONN,
     EMFILE,
     EMSGSIZE,
+    ENETUNREACH,
     ENOTCONN,
     EOPNOTSUPP,
     EPERM,
@@ -153,7 +154,7 @@ def _destination(task: Task, file: Socket, target: tuple[int, int] | None) -> So
         if file.family == S.AF_UNIX and file.kind == S.SOCK_STREAM:
             raise Errno(EISCONN if file.connected else EOPNOTSUPP)
         return None
-    address = read_address(task, file, *target)
+    address = read_address(task, file, *target, refusal=ENETUNREACH)
     if address is None:
         raise Errno(EINVAL)
     if file.family == S.AF_UNIX:

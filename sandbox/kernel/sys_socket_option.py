@@ -81,7 +81,7 @@ def setsockopt(task: Task, fd: int, level: int, name: int, value: int, length: i
         raise Errno(ENOPROTOOPT)
     if length < 4 and not (level in (S.IPPROTO_IP, S.IPPROTO_IPV6) and length):
         raise Errno(EINVAL)
-    if (level, name) == (S.IPPROTO_IPV6, S.IPV6_V6ONLY) and (length < 4 or file.address is not None):
+    if (level, name) == (S.IPPROTO_IPV6, S.IPV6_V6ONLY) and (length < 4 or file.bound):
         raise Errno(EINVAL)
     number = int.from_bytes(space.copy_in(value, min(length, 4)), "little", signed=True)
     file.set_option(level, name, number)

@@ -179,6 +179,7 @@ class Socket(OpenFile):
         "kind",
         "options",
         "own_choice",
+        "own_host",
         "owner",
         "peer_address",
         "peer_owner",
@@ -199,6 +200,7 @@ class Socket(OpenFile):
         self.peer_owner = NOBODY
         self.address: Address | None = None  # bound to
         self.own_choice = False  # by bind, not by the kernel
+        self.own_host = False
         self.stale = False  # the address is only a memory: it can be bound anew
         self.peer_address: Address | None = None
         self.inbox: deque[Message] = deque()
@@ -263,6 +265,10 @@ class Socket(OpenFile):
         if self.error:
             number, self.error = self.error, 0
             raise Errno(number)
+
+    @property
+    def bound(self) -> bool:
+        return self.address is not None and not self.stale
 
     def give_back(self) -> None:
         """A connection has failed: a port that nobody asked for is free again, though the name stays."""

@@ -73,6 +73,8 @@ class StreamSocket(Socket):
     def listen(self, backlog: int) -> None:
         if self._backlog is None:
             self._backlog = deque()
+        if not self.local:
+            self.shut = 0  # only a shutdown from now on counts
         self._limit = min(backlog & 0xFFFFFFFF, S.SOMAXCONN)
         self.queue.wake()
 
@@ -85,7 +87,7 @@ class StreamSocket(Socket):
             if self._was_connected:
                 return True
             number, self.error, self.shut = self.error or ECONNABORTED, 0, 0
-            if self.stale and isinstance(self.address, InternetAddress):
+            if self.stale and not self.own_host and isinstance(self.address, InternetAddress):
                 self.address = self.address._replace(host=bytes(len(self.address.host)))
             raise Errno(number)
         if self._was_connected or self.listening:

@@ -187,7 +187,9 @@ static void perform(int step)
         if (flags & MREMAP_FIXED || wanted > size)
             size = PAGE; /* so that it lies within one mapping, wherever the kernel sees one end */
         printf(" (%d %d %d)", (int)(wanted / PAGE), flags, other);
-        result = placed(mremap(at, chance(15) ? size : 0, wanted, flags, ARENA + other * PAGE), wanted);
+        if (chance(15) == 0 && other != page)
+            size = 0; /* once more, where it is shared */
+        result = placed(mremap(at, size, wanted, flags, ARENA + other * PAGE), wanted);
         result = result < 0 ? -1 : result; /* what is wrong first depends on the release of the kernel */
         break;
     }
