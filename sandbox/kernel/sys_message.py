@@ -166,7 +166,7 @@ def _destination(task: Task, file: Socket, target: tuple[int, int] | None) -> So
             raise Errno(EINVAL)
         expect_family(file, address)
         found = named_socket(task, file, address)
-        return found if found is not None else _Nobody.of(file)
+        return found if found is not None else _Nobody.of(file, address)
     return named_socket(task, file, address)
 
 
@@ -174,9 +174,9 @@ class _Nobody:
     """UDP to a port that nobody has: it is sent, and lost."""
 
     @staticmethod
-    def of(file: Socket) -> Socket:
+    def of(file: Socket, address: InternetAddress) -> Socket:
         lost = DatagramSocket(file.world, file.family, file.kind, file.protocol, 0, file.owner)
-        lost.closed = True
+        lost.closed, lost.address = True, address
         return lost
 
 

@@ -78,7 +78,7 @@ class DatagramSocket(Socket):
     def transmit(self, data: bytes, destination: Socket | None, files: Sequence[OpenFile], owner: Owner) -> int:
         if self.local and self.shut & 2:
             raise Errno(EPIPE)
-        to_peer = destination is None
+        to_peer = destination is None or (self.peer_address is not None and destination.address == self.peer_address)
         if destination is None:
             if self.peer_address is None:
                 raise Errno(ENOTCONN if self.local else EDESTADDRREQ)

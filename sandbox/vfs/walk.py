@@ -113,7 +113,7 @@ class _Walk:
         if not self.privileged:
             check_access(place.node, self.credentials, X_OK)
         if len(last) > NAME_MAX:
-            raise Errno(ENAMETOOLONG)
+            raise Errno(ENOENT if place.removed else ENAMETOOLONG)  # a removed directory is not asked
         return place, last
 
     def _follow(self, directory: Place, link: Place, pending: list[bytes]) -> Place:
