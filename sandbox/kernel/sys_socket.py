@@ -196,7 +196,8 @@ def connect(task: Task, fd: int, address: int, length: int) -> int:
         file.expect_free(listener)
     if isinstance(target, InternetAddress):
         bind_anywhere(task, file, target)
-    file.peer_address = target
+    if not file.connected:  # else it is refused, and remains with whom it has
+        file.peer_address = target
     if listener is None or not listener.listening:
         file.give_back()
         file.refuse(nonblocking)
