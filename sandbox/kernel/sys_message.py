@@ -15,42 +15,38 @@ from sandbox.abi.errno import (
     EFAULT,
     EINVAL,
     EISCONN,
-    EMFILE,
     EMSGSIZE,
     ENETUNREACH,
     ENOTCONN,
     EOPNOTSUPP,
-    EPERM,
     EPIPE,
     ETOOMANYREFS,
     Errno,
 )
 from sandbox.abi.flags import O_NONBLOCK, RLIMIT_NOFILE
-from sandbox.kernel.lookup import opened
 from sandbox.kernel.readiness import deadline_after
 from sandbox.kernel.row import PARTIAL, Row
 from sandbox.kernel.socket_address import (
     bind_anywhere,
     expect_family,
     named_socket,
-    owner_of,
     pack_address,
     read_address,
     socket_of,
     write_address,
 )
+from sandbox.kernel.socket_control import build_control, parse_control, spacious
 from sandbox.kernel.sys_time import read_timespec
 from sandbox.kernel.transfer import PIECE, Segments, broken_pipe, gather, scatter, segment, vector
 from sandbox.vfs.datagram_socket import DatagramSocket
 from sandbox.vfs.ports import InternetAddress
-from sandbox.vfs.socket import Message, Owner, Socket
+from sandbox.vfs.socket import Message, Socket
 from sandbox.wait import Block
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
     from sandbox.vfs.file import OpenFile
 
-CAP_SETUID, CAP_SETGID, CAP_SYS_ADMIN = 7, 6, 21
 MOST_CONTROL = 20_480  # net.core.optmem_max
 MOST_MESSAGES = 1024
 
@@ -102,7 +98,7 @@ def _send(
         if not file.connected:
             raise Errno(ENOTCONN)
     destination = _destination(task, file, target)
-    files, owner = _parse_control(task, file, control)
+    files, owner = parse_control(task, file, control)
     total = sum(length for _, length in segments)
     stream = file.kind == S.SOCK_STREAM
     if not stream and total > 1 << 20:
@@ -178,46 +174,6 @@ class _Nobody:
         lost = DatagramSocket(file.world, file.family, file.kind, file.protocol, 0, file.owner)
         lost.closed, lost.address = True, address
         return lost
-
-
-def _parse_control(task: Task, file: Socket, control: bytes) -> tuple[list[OpenFile], Owner]:
-    """The descriptors and the credentials in ancillary data. Only AF_UNIX takes any."""
-    files: list[OpenFile] = []
-    owner = owner_of(task)
-    header = S.CONTROL_HEADER[task.word]
-    at = 0
-    while at + header.size <= len(control):
-        length, level, kind = header.unpack_from(control, at)
-        if length < header.size or at + length > len(control):
-            raise Errno(EINVAL)
-        data = control[at + header.size : at + length]
-        at += length + task.word - 1 & -task.word
-        if level != S.SOL_SOCKET:
-            continue
-        if file.family != S.AF_UNIX:
-            if kind in (S.SCM_RIGHTS, S.SCM_CREDENTIALS):
-                continue  # they mean something to AF_UNIX only
-            raise Errno(EINVAL)
-        if kind == S.SCM_RIGHTS:
-            numbers = [int.from_bytes(data[i : i + 4], "little", signed=True) for i in range(0, len(data) & ~3, 4)]
-            if len(numbers) + len(files) > S.SCM_MAX_FD:
-                raise Errno(EINVAL)
-            files += [opened(task, number) for number in numbers]
-        elif kind == S.SCM_CREDENTIALS:
-            if len(data) != S.UCRED.size:
-                raise Errno(EINVAL)
-            claimed = Owner(*S.UCRED.unpack(data))
-            who = task.credentials
-            if (
-                (claimed.pid != task.tgid and not who.capable(CAP_SYS_ADMIN))
-                or (claimed.uid not in (who.uid, who.euid, who.suid) and not who.capable(CAP_SETUID))
-                or (claimed.gid not in (who.gid, who.egid, who.sgid) and not who.capable(CAP_SETGID))
-            ):
-                raise Errno(EPERM)
-            owner = claimed
-        else:
-            raise Errno(EINVAL)
-    return files, owner
 
 
 def sendto(task: Task, fd: int, buffer: int, count: int, flags: int, address: int, length: int) -> int:
@@ -342,7 +298,7 @@ def recvmsg(task: Task, fd: int, message: int, flags: int) -> int:
     shown = received.flags
     control = b""
     if received.message is not None and file.family == S.AF_UNIX:
-        control, cut = _build_control(task, file, received.message, header.control_length, flags)
+        control, cut = build_control(task, file, received.message, header.control_length, flags)
         shown |= cut
     _drop_files(file, received, flags)
     space, layout = task.space, S.MESSAGE_HEADER[task.word]
@@ -358,47 +314,11 @@ def recvmsg(task: Task, fd: int, message: int, flags: int) -> int:
     fields = list(layout.unpack(space.copy_in(message, layout.size)))
     if header.name:
         fields[1] = name_length
-    fields[5] = _spacious(len(control), header.control_length, word)
+    fields[5] = spacious(len(control), header.control_length, word)
     fields[6] = shown | flags & S.MSG_CMSG_CLOEXEC
     assert word in S.MESSAGE_HEADER
     space.copy_out(message, layout.pack(*fields))
     return received.length
-
-
-def _build_control(task: Task, file: Socket, message: Message, room: int, flags: int) -> tuple[bytes, int]:
-    """Ancillary data of a message within `room` bytes, and MSG_CTRUNC when something did not fit."""
-    header = S.CONTROL_HEADER[task.word]
-    pieces = []
-    cut = 0
-    if file.option(S.SOL_SOCKET, S.SO_PASSCRED):
-        data = S.UCRED.pack(*message.owner)
-        if room >= header.size + len(data):
-            pieces.append(header.pack(header.size + len(data), S.SOL_SOCKET, S.SCM_CREDENTIALS) + data)
-            room -= header.size + len(data) + task.word - 1 & -task.word
-        else:
-            cut = S.MSG_CTRUNC
-    if message.files:
-        fits = min(len(message.files), max(0, room - header.size) // 4)
-        numbers = []
-        taken = [kept.retain() for kept in message.files[:fits]]
-        for kept in taken:
-            try:
-                numbers.append(task.files.allocate(kept, 0, bool(flags & S.MSG_CMSG_CLOEXEC)))
-            except Errno as error:
-                assert error.number in (EMFILE, 23)
-                kept.release()
-        if len(numbers) < len(message.files):
-            cut = S.MSG_CTRUNC
-        if numbers:
-            data = b"".join(number.to_bytes(4, "little") for number in numbers)
-            pieces.append(header.pack(header.size + len(data), S.SOL_SOCKET, S.SCM_RIGHTS) + data)
-    aligned = [piece + bytes(-len(piece) % task.word) for piece in pieces[:-1]] + pieces[-1:]
-    return b"".join(aligned), cut
-
-
-def _spacious(length: int, room: int, word: int) -> int:
-    """The last piece counts with its padding, as far as there is room for it (CMSG_SPACE)."""
-    return min(room, length + word - 1 & -word)
 
 
 def recvmmsg(task: Task, fd: int, vector_address: int, count: int, flags: int, timeout: int) -> int:
