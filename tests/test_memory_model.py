@@ -118,16 +118,19 @@ class Spaces(RuleBasedStateMachine):
             space.remap(BASE + first * PAGE, (last - first) * PAGE, length * PAGE, may_move=True, new=BASE + to * PAGE)
         except Errno:
             overlaps = first < to + length and to < last
+            end = first + length  # of what moves; the rest is unmapped, whatever is there
             attributes = {
                 (page in model and (model[page].protection, model[page].shared, model[page].first))
-                for page in range(first, last)
+                for page in range(first, end)
             }
             regions = [
-                one for one in space.regions() if one.start < BASE + last * PAGE and one.end > BASE + first * PAGE
+                one for one in space.regions() if one.start < BASE + end * PAGE and one.end > BASE + first * PAGE
             ]
             assert overlaps or len(attributes) > 1 or len(regions) != 1 or False in attributes
             return
-        moved = [model.pop(page) for page in range(first, last)]
+        moved = [model.pop(page) for page in range(first, first + length)]
+        for page in range(first + length, last):
+            model.pop(page, None)
         for page in range(to, to + length):
             model[page] = moved[page - to]
 
