@@ -7,8 +7,8 @@ list knows how to find, cut and join regions, and gaps for new ones; it touches 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from sandbox.memory.source import PageSource
 
@@ -34,6 +34,13 @@ class Region:
     @property
     def length(self) -> int:
         return self.end - self.start
+
+    def copy(self) -> Region:
+        """As `dataclasses.replace` does it, ten times as fast: a fork copies them all."""
+        return Region(
+            self.start, self.end, self.protection, self.shared, self.name, self.offset, self.source, self.grows_down,
+            self.device, self.inherit, self.wiped, self.locked, self.may_write,
+        )  # fmt: skip
 
     def joins(self, other: Region) -> bool:
         """True when `other`, which begins where this ends, can be one region with it."""
@@ -64,7 +71,7 @@ class RegionList:
         return len(self._regions)
 
     def copy(self) -> RegionList:
-        return RegionList([replace(region) for region in self._regions])
+        return RegionList([region.copy() for region in self._regions])
 
     def at(self, address: int) -> Region | None:
         index = bisect_right(self._starts, address) - 1
@@ -96,6 +103,18 @@ class RegionList:
             if self._regions[index].end > start:
                 found.append(self._regions[index])
             index += 1
+        return found
+
+    def runs(self, wanted: Callable[[Region], bool]) -> list[tuple[int, int]]:
+        """What the regions that are `wanted` cover, those that touch taken together."""
+        found: list[tuple[int, int]] = []
+        for region in self._regions:
+            if not wanted(region):
+                continue
+            if found and found[-1][1] == region.start:
+                found[-1] = found[-1][0], region.end
+            else:
+                found.append((region.start, region.end))
         return found
 
     def covered_until(self, start: int, end: int) -> int:
@@ -138,7 +157,8 @@ class RegionList:
         if region is None or region.start == address:
             return
         offset = region.offset + (address - region.start if region.source else 0)
-        upper = replace(region, start=address, offset=offset, grows_down=False)
+        upper = region.copy()
+        upper.start, upper.offset, upper.grows_down = address, offset, False
         region.end = address
         index = bisect_right(self._starts, address)
         self._regions.insert(index, upper)

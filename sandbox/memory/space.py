@@ -297,10 +297,10 @@ class AddressSpace(FaultHandling):
             region.locked = False
         child.cache.spaces.add(child)
         try:
-            for region in [region for region in child.list if not region.inherit]:
-                child.unmap(region.start, region.length)
-            for region in [region for region in child.list if region.wiped]:
-                child.advise(region.start, region.length)
+            for start, end in child.list.runs(lambda region: not region.inherit):
+                child.unmap(start, end - start)
+            for start, end in child.list.runs(lambda region: region.wiped):
+                child.advise(start, end - start)
         except Errno:
             child.release()
             raise
