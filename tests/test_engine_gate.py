@@ -26,6 +26,12 @@ def bench(request: pytest.FixtureRequest, kind: str) -> Iterator[Bench]:
         yield bench
 
 
+def visit(door: Gate, entered: threading.Event) -> None:
+    door.come_in("a visitor")
+    entered.set()
+    door.lock.release()
+
+
 def test_who_is_inside_stays_until_its_lease_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000
     monkeypatch.setattr(gate, "monotonic_ns", lambda: now)
@@ -60,12 +66,6 @@ def test_a_run_that_was_thought_brief_lets_others_in(bench: Bench) -> None:
     """Its work is counted as a whole."""
     door, entered = bench.engine.gate, threading.Event()
     assert door is not None
-
-    def visit() -> None:
-        door.come_in("a visitor")
-        entered.set()
-        door.lock.release()
-
     with door.lock:
         bench.start("count", counter=1)
         work = bench.run().work
@@ -76,7 +76,7 @@ def test_a_run_that_was_thought_brief_lets_others_in(bench: Bench) -> None:
         bench.start("count", counter=1)
         assert bench.run().work == work
         bench.start("spin")
-        thread = threading.Thread(target=visit)
+        thread = threading.Thread(target=visit, args=(door, entered))
         thread.start()
         while not entered.is_set():
             assert bench.engine.run(bench.context, bench.space, 1_000_000).reason is StopReason.BUDGET
@@ -86,15 +86,9 @@ def test_a_run_that_was_thought_brief_lets_others_in(bench: Bench) -> None:
 def test_who_waits_comes_in_between_two_calls(bench: Bench) -> None:
     door, entered = bench.engine.gate, threading.Event()
     assert door is not None
-
-    def visit() -> None:
-        door.come_in("a visitor")
-        entered.set()
-        door.lock.release()
-
     with door.lock:
         bench.start("calls", counter=0, other=5)
-        thread = threading.Thread(target=visit)
+        thread = threading.Thread(target=visit, args=(door, entered))
         thread.start()
         while not entered.is_set():
             assert bench.run().reason is StopReason.SYSCALL

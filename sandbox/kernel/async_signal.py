@@ -24,6 +24,7 @@ from sandbox.abi.flags import (
     S_IFSOCK,
 )
 from sandbox.abi.signals import NSIG, POLL_HUP, POLL_IN, SIGIO
+from sandbox.kernel.process import group_members
 from sandbox.kernel.signals import SignalInfo, kernel_signal, send_to_process, send_to_task
 
 if TYPE_CHECKING:
@@ -91,11 +92,9 @@ class AsyncSignal:
 
     def _receivers(self, kind: int, owner: int) -> list[Task]:
         """A task of each process that is told."""
-        tasks, processes = self.kernel.tasks, self.kernel.processes
         if kind == OWNER_GROUP:
-            members = [process for process in processes.values() if process.group == owner]
-            return [next(iter(process.threads.values())) for process in members if process.threads]
-        task = tasks.get(owner)
+            return [next(iter(process.threads.values())) for process in group_members(self.kernel, owner)]
+        task = self.kernel.tasks.get(owner)
         return [task] if task is not None else []
 
     def _allowed(self, whose: Credentials) -> bool:

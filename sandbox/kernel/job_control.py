@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sandbox.abi.errno import EINVAL, EIO, ENOTTY, EPERM, ESRCH, Errno
 from sandbox.abi.signals import SIG_IGN, SIGTTIN, SIGTTOU, bit
 from sandbox.kernel.lifecycle import is_orphaned_group
+from sandbox.kernel.process import group_members
 from sandbox.kernel.signals import kernel_signal, send_to_process
 from sandbox.vfs.pty import PtyMaster
 from sandbox.vfs.terminal import (
@@ -48,9 +49,8 @@ CHANGES = frozenset(
 
 
 def signal_group(kernel: LinuxMachine, group: int, number: int) -> None:
-    for process in list(kernel.processes.values()):
-        if process.group == group and process.threads:
-            send_to_process(process, kernel_signal(number))
+    for process in group_members(kernel, group):
+        send_to_process(process, kernel_signal(number))
 
 
 # -- the background ----------------------------------------------------------------------------------------

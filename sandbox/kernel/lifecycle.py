@@ -21,6 +21,7 @@ from sandbox.abi.signals import (
 )
 from sandbox.kernel import robust
 from sandbox.kernel.constant_calls import count, forget
+from sandbox.kernel.process import group_members
 from sandbox.kernel.signals import SignalInfo, send_to_process
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _hang_up_group(member: Process, lost: Process | None) -> None:
     group = member.group
     if lost is None or lost.group == group or lost.session != member.session:
         return
-    members = [other for other in member.kernel.processes.values() if other.group == group and other.threads]
+    members = group_members(member.kernel, group)
     if any(other.stop_signal for other in members) and is_orphaned_group(member, group):
         for other in members:
             send_to_process(other, SignalInfo(SIGHUP))

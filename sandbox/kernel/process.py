@@ -235,3 +235,8 @@ def report_change(process: Process) -> None:
             ),
         )
     parent.child_change.wake()
+
+
+def group_members(kernel: LinuxMachine, group: int) -> list[Process]:
+    """The processes of a group that have not ended."""
+    return [process for process in kernel.processes.values() if process.group == group and process.threads]

@@ -49,8 +49,8 @@ from sandbox.abi.flags import (
 from sandbox.kernel.lookup import opened
 from sandbox.kernel.pieces import PAGES_AT_ONCE, page_ranges
 from sandbox.kernel.row import FULL, PARTIAL, STUB, Row
-from sandbox.kernel.sys_mlock import check_range, expect_lockable, is_locked, lock_mapping, whole_pages
-from sandbox.memory import PagedFile, PageSource
+from sandbox.kernel.sys_mlock import check_range, expect_lockable, is_locked, lock_mapping
+from sandbox.memory import PagedFile, PageSource, page_ceiling
 from sandbox.vfs.memory_file import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, MemoryFile
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def mmap(task: Task, address: int, length: int, protection: int, kind: int, fd: 
     shared = sharing != MAP_PRIVATE
     if length > 1 << (8 * task.word - 1):
         raise Errno(ENOMEM)
-    length = whole_pages(length)
+    length = page_ceiling(length)
     _check_limit(task, length)
     expect_lockable(task, kind, length)
     space = task.space
@@ -215,7 +215,7 @@ def mprotect(task: Task, address: int, length: int, protection: int) -> int:
         length += address - region.start
         address = region.start
     if protection & PROT_WRITE:
-        end = address + whole_pages(length)
+        end = address + page_ceiling(length)
         for region in task.space.regions():
             if region.start < end and address < region.end and not region.may_write:
                 if region.start > address:  # what lies before it is changed all the same
@@ -239,8 +239,8 @@ def mremap(task: Task, old: int, old_size: int, new_size: int, how: int, new: in
         raise Errno(EINVAL)
     if how & MREMAP_DONTUNMAP:
         raise Errno(EINVAL)  # as on kernels before 5.7
-    if whole_pages(new_size) > whole_pages(old_size):
-        _check_limit(task, whole_pages(new_size) - whole_pages(old_size))
+    if page_ceiling(new_size) > page_ceiling(old_size):
+        _check_limit(task, page_ceiling(new_size) - page_ceiling(old_size))
     region = task.space.list.at(old)
     fixed = region is not None and not region.may_write
     moved = task.space.remap(old, old_size, new_size, bool(how & MREMAP_MAYMOVE), new if how & MREMAP_FIXED else None)
@@ -254,7 +254,7 @@ def brk(task: Task, address: int) -> int:
     space = task.space
     if address > space.brk:
         try:
-            _check_limit(task, whole_pages(address - space.brk))
+            _check_limit(task, page_ceiling(address - space.brk))
         except Errno:
             return space.brk
     return space.set_brk(address)
@@ -279,7 +279,7 @@ def madvise(task: Task, address: int, length: int, advice: int) -> int:
     )  # fmt: skip
     if not known:
         raise Errno(EINVAL)
-    end = address + whole_pages(length)
+    end = address + page_ceiling(length)
     if length > 1 << (8 * task.word - 1) or end > 1 << (8 * task.word):
         raise Errno(EINVAL)
     if length == 0:
@@ -300,9 +300,7 @@ def madvise(task: Task, address: int, length: int, advice: int) -> int:
 
 
 def _set_inheritance(space: AddressSpace, address: int, end: int, inherit: bool) -> None:
-    for region in space.list.cut(address, end):
-        region.inherit = inherit
-        space.list.add(region)
+    space.list.change(address, end, inherit=inherit)
 
 
 def _of_files(space: AddressSpace, address: int, end: int) -> bool:
@@ -314,9 +312,7 @@ def _set_wiping(space: AddressSpace, address: int, end: int, wiped: bool) -> Non
     for region in list(space.list.overlapping(address, end)):
         if wiped and (region.shared or region.source is not None):
             raise Errno(EINVAL)  # for private memory without a file alone; what lies before it is done
-        for part in space.list.cut(max(address, region.start), min(end, region.end)):
-            part.wiped = wiped
-            space.list.add(part)
+        space.list.change(max(address, region.start), min(end, region.end), wiped=wiped)
 
 
 def _populate(task: Task, address: int, end: int, access: int) -> None:
@@ -336,10 +332,10 @@ def msync(task: Task, address: int, length: int, how: int) -> int:
     if how & flags.MS_ASYNC and how & flags.MS_SYNC:
         raise Errno(EINVAL)
     check_range(task, address, length)
-    if how & flags.MS_INVALIDATE and is_locked(task.space, address, address + whole_pages(length)):
+    if how & flags.MS_INVALIDATE and is_locked(task.space, address, address + page_ceiling(length)):
         raise Errno(EBUSY)
     if how & (flags.MS_SYNC | flags.MS_ASYNC):
-        task.space.watch_stores(address, address + whole_pages(length))
+        task.space.watch_stores(address, address + page_ceiling(length))
     return 0
 
 
@@ -348,7 +344,7 @@ def mincore(task: Task, address: int, length: int, vector: int) -> int:
         raise Errno(EINVAL)
     check_range(task, address, length)
     table = task.space.table
-    for first, last in page_ranges(task, address, address + whole_pages(length), 4 * PAGES_AT_ONCE):
+    for first, last in page_ranges(task, address, address + page_ceiling(length), 4 * PAGES_AT_ONCE):
         present = bytes(table.entry(page) & 1 for page in range(first, last, PAGE))
         task.space.copy_out(vector + (first - address) // PAGE, present)
     return 0

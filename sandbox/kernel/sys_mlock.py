@@ -12,6 +12,7 @@ from sandbox.abi.errno import EAGAIN, EINVAL, ENOMEM, EPERM, Errno
 from sandbox.abi.flags import PROT_READ, PROT_WRITE
 from sandbox.kernel.pieces import PAGES_AT_ONCE, page_ranges
 from sandbox.kernel.row import FULL, PARTIAL, Row
+from sandbox.memory import page_ceiling
 
 if TYPE_CHECKING:
     from sandbox.kernel.task import Task
@@ -22,13 +23,9 @@ CAP_IPC_LOCK = 14
 MOST_BROUGHT_IN = 4 * PAGES_AT_ONCE  # by mmap, which cannot be run again half way; what is more comes when it is used
 
 
-def whole_pages(length: int) -> int:
-    return (length + PAGE - 1) & -PAGE
-
-
 def check_range(task: Task, address: int, length: int) -> None:
     """ENOMEM unless the whole range is mapped."""
-    end = address + whole_pages(length)
+    end = address + page_ceiling(length)
     if end > 1 << (8 * task.word):
         raise Errno(ENOMEM)
     if length and not task.space.list.covered(address & -PAGE, end):
@@ -55,7 +52,7 @@ def expect_lockable(task: Task, kind: int, length: int) -> None:
 def lock_mapping(task: Task, kind: int, start: int, length: int) -> None:
     """A new mapping is locked when its flags or an earlier mlockall say so."""
     if kind & flags.MAP_LOCKED or task.space.locks_future:
-        _mark(task.space, start, start + length, True)
+        task.space.list.change(start, start + length, locked=True)
         if kind & flags.MAP_LOCKED:
             room = task.space.account.limit - task.space.account.used
             pages = length // PAGE if length // PAGE <= room else 0
@@ -64,12 +61,6 @@ def lock_mapping(task: Task, kind: int, start: int, length: int) -> None:
 
 def _locked(space: AddressSpace) -> int:
     return sum(region.length for region in space.regions() if region.locked)
-
-
-def _mark(space: AddressSpace, start: int, end: int, locked: bool) -> None:
-    for region in space.list.cut(start, end):
-        region.locked = locked
-        space.list.add(region)
 
 
 def _bring_in(space: AddressSpace, start: int, end: int) -> bool:
@@ -84,7 +75,7 @@ def _bring_in(space: AddressSpace, start: int, end: int) -> bool:
 
 def _lock(task: Task, address: int, length: int, bring_in: bool) -> int:
     start = address & -PAGE
-    length = whole_pages(length + address - start)
+    length = page_ceiling(length + address - start)
     space, limit = task.space, task.limits.soft(flags.RLIMIT_MEMLOCK)
     if not task.credentials.capable(CAP_IPC_LOCK):
         if not limit:
@@ -103,7 +94,7 @@ def _lock(task: Task, address: int, length: int, bring_in: bool) -> int:
     if "position" not in task.restart:
         if bring_in and length >> 12 > space.account.limit - space.account.used:
             raise Errno(EAGAIN)
-        _mark(space, start, start + length, True)
+        space.list.change(start, start + length, locked=True)
     if bring_in:
         for first, last in page_ranges(task, start, start + length):
             if not _bring_in(space, first, last):
@@ -123,12 +114,12 @@ def mlock2(task: Task, address: int, length: int, how: int) -> int:
 
 def munlock(task: Task, address: int, length: int) -> int:
     start = address & -PAGE
-    length = whole_pages(length + address - start)
+    length = page_ceiling(length + address - start)
     check_range(task, start, length)
     if is_locked(task.space, start, start + length):
         if task.kernel.spaces.crowded(task.space):
             raise Errno(ENOMEM)
-        _mark(task.space, start, start + length, False)
+        task.space.list.change(start, start + length, locked=False)
     return 0
 
 

@@ -11,6 +11,7 @@ from sandbox.abi import flags
 from sandbox.abi.errno import E2BIG, EACCES, EINVAL, EPERM, ESRCH, Errno
 from sandbox.abi.structs import pack_timespec
 from sandbox.kernel.constant_calls import asked
+from sandbox.kernel.process import group_members
 from sandbox.kernel.row import FULL, PARTIAL, Row
 
 if TYPE_CHECKING:
@@ -199,8 +200,7 @@ def _members(task: Task, which: int, who: int) -> list[Process]:
         process = task.kernel.processes.get(who) if target is None else target.process
         return [] if process is None else [process]
     if which == flags.PRIO_PGRP:
-        group = who or task.process.group
-        return [process for process in processes if process.group == group and process.threads]
+        return group_members(task.kernel, who or task.process.group)
     if which == flags.PRIO_USER:
         user = who or task.credentials.uid
         return [process for process in processes if process.threads and process.uid == user]

@@ -12,6 +12,7 @@ cache.py     the page cache, first to be reclaimed
 
 from sandbox.engine.layout import PAGE_SIZE
 from sandbox.memory.cache import PageCache
+from sandbox.memory.faults import page_ceiling
 from sandbox.memory.frames import Account, FramePool
 from sandbox.memory.paged import PagedFile
 from sandbox.memory.region import Region
@@ -31,4 +32,5 @@ __all__ = [
     "PageSource",
     "PagedFile",
     "Region",
+    "page_ceiling",
 ]

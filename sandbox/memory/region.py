@@ -175,6 +175,13 @@ class RegionList:
             del self._starts[first : first + len(taken)]
         return taken
 
+    def change(self, start: int, end: int, **attributes: object) -> None:
+        """Set attributes of all that lies in [start, end), which are whole regions afterwards."""
+        for region in self.cut(start, end):
+            for name, value in attributes.items():
+                setattr(region, name, value)
+            self.add(region)
+
     def gap(self, length: int, bottom: int, top: int) -> int | None:
         """The highest free start of `length` bytes in [bottom, top), or None."""
         end = top

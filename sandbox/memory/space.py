@@ -166,9 +166,7 @@ class AddressSpace(FaultHandling):
         mapped = self.list.covered_until(address, end)  # what lies before a hole is changed all the same
         if mapped > address:
             self._prepare(address, mapped, whole=True)
-            for region in self.list.cut(address, mapped):
-                region.protection = protection
-                self.list.add(region)
+            self.list.change(address, mapped, protection=protection)
             self.table.protect(address, mapped, access_bits(protection))
         if mapped < end:
             raise Errno(ENOMEM)
@@ -229,16 +227,13 @@ class AddressSpace(FaultHandling):
             except OutOfMemory:
                 self.unmap(target, new_size)
                 raise Errno(ENOMEM) from None
-            self._inherit(region, target, new_size)
+            # What was agreed on for the region holds where it has gone, too.
+            self.list.change(
+                target, target + new_size,
+                inherit=region.inherit, wiped=region.wiped, locked=region.locked, may_write=region.may_write,
+            )  # fmt: skip
             self.unmap(old, old_size)
         return target
-
-    def _inherit(self, region: Region, start: int, size: int) -> None:
-        """What was agreed on for the region holds where it has gone, too."""
-        for part in self.list.cut(start, start + size):
-            part.inherit, part.wiped = region.inherit, region.wiped
-            part.locked, part.may_write = region.locked, region.may_write
-            self.list.add(part)
 
     def advise(self, address: int, length: int) -> None:
         """MADV_DONTNEED: private pages are forgotten and read as zero, or as the file, again."""
